@@ -1,0 +1,166 @@
+import { isDigest } from "./digest";
+import { Platform } from "./platform";
+import { FormatError, type Problem, SettingsError } from "./problems";
+
+/** The media types of the two kinds of image: OCI's (image specification 1.1) and Docker's (image manifest version 2, schema 2). */
+export const mediaTypes = {
+    ociIndex: "application/vnd.oci.image.index.v1+json",
+    ociManifest: "application/vnd.oci.image.manifest.v1+json",
+    dockerList: "application/vnd.docker.distribution.manifest.list.v2+json",
+    dockerManifest: "application/vnd.docker.distribution.manifest.v2+json",
+} as const;
+
+/** How an index is written: OCI's image index, or Docker's manifest list for clients that know only that. */
+export type IndexFormat = "oci" | "docker";
+
+/** A platform with what only some systems need: Windows' build in `osVersion`, required features in `osFeatures`. */
+export interface IndexPlatform {
+    /** `linux/arm64`, `windows/amd64`. */
+    name: string;
+    /** `10.0.20348.2762`. */
+    osVersion?: string;
+    /** `win32k`. */
+    osFeatures?: readonly string[];
+}
+
+/** One platform's image, already in the repository. */
+export interface IndexChild {
+    platform: string | IndexPlatform;
+    /** Of the child's manifest. */
+    digest: string;
+    /** Of the child's manifest, in bytes. */
+    size: number;
+    /** An image manifest's, OCI's or Docker's. */
+    mediaType: string;
+    annotations?: Readonly<Record<string, string>>;
+}
+
+export interface IndexParts {
+    /** In the order in which they are to stand in the index; clients take the first that fits. */
+    children: readonly IndexChild[];
+    /** Of the index itself; OCI only. */
+    annotations?: Readonly<Record<string, string>>;
+    /** Default `oci`. */
+    format?: IndexFormat;
+}
+
+/** The media type under which an index of this format is PUT. */
+export function indexMediaType(format: IndexFormat = "oci"): string {
+    return format === "oci" ? mediaTypes.ociIndex : mediaTypes.dockerList;
+}
+
+/**
+ * Writes an image index. The same parts give the same bytes, and so the same digest, always: keys stand in the order of the
+ * specification, annotations in the order of their names, and there is no white space.
+ *
+ * @throws SettingsError for no children, a platform or digest that comes twice, an unknown platform, a child that is no
+ * image manifest, and annotations in a format that has none.
+ */
+export function composeIndex({ children, annotations, format = "oci" }: IndexParts): Buffer {
+    const problems = [...childrenProblems(children, format)];
+    if (format === "docker" && hasAny(annotations)) {
+        problems.push({ path: "annotations", found: "set for a Docker manifest list", expected: 'format "oci"' });
+    }
+    if (problems.length > 0) {
+        throw new SettingsError("image index", problems);
+    }
+    const index = {
+        schemaVersion: 2,
+        mediaType: indexMediaType(format),
+        manifests: children.map((child) => ({
+            mediaType: child.mediaType,
+            digest: child.digest,
+            size: child.size,
+            ...(hasAny(child.annotations) ? { annotations: inOrder(child.annotations) } : {}),
+            platform: platformObject(child.platform),
+        })),
+        ...(hasAny(annotations) ? { annotations: inOrder(annotations) } : {}),
+    };
+    return Buffer.from(JSON.stringify(index), "utf8");
+}
+
+/** A platform as it stands in a descriptor (image-index.md, "platform"). */
+function platformObject(given: string | IndexPlatform): Record<string, unknown> {
+    const { name, osVersion, osFeatures = [] } = typeof given === "string" ? { name: given } : given;
+    const { architecture, os, variant } = Platform.parse(name);
+    return {
+        architecture,
+        os,
+        ...(osVersion === undefined ? {} : { "os.version": osVersion }),
+        ...(osFeatures.length === 0 ? {} : { "os.features": [...osFeatures].sort() }),
+        ...(variant === undefined ? {} : { variant }),
+    };
+}
+
+function childrenProblems(children: readonly IndexChild[], format: IndexFormat): Problem[] {
+    if (children.length === 0) {
+        return [{ path: "children", found: "empty", expected: "at least one platform's image" }];
+    }
+    const platforms = new Map<string, number>();
+    const digests = new Map<string, number>();
+    return children.flatMap((child, position) => {
+        const path = `children[${position}]`;
+        return [
+            ...platformProblems(child, position, platforms),
+            ...digestProblems(child, position, digests),
+            ...(Number.isSafeInteger(child.size) && child.size > 0
+                ? []
+                : [{ path: `${path}.size`, found: `${child.size} is not a size`, expected: "the manifest's bytes" }]),
+            ...mediaTypeProblems(child, path, format),
+        ];
+    });
+}
+
+function platformProblems(child: IndexChild, position: number, seen: Map<string, number>): Problem[] {
+    const path = `children[${position}].platform`;
+    try {
+        const platform = platformObject(child.platform);
+        const key = JSON.stringify(platform);
+        const earlier = seen.get(key);
+        seen.set(key, earlier ?? position);
+        const name = typeof child.platform === "string" ? child.platform : child.platform.name;
+        const found = `"${name}" is the same as children[${earlier}]`;
+        return earlier === undefined ? [] : [{ path, found, expected: "each platform once" }];
+    } catch (error) {
+        if (error instanceof FormatError) {
+            return [{ path, found: error.found, expected: error.expected }];
+        }
+        throw error;
+    }
+}
+
+function digestProblems({ digest }: IndexChild, position: number, seen: Map<string, number>): Problem[] {
+    const path = `children[${position}].digest`;
+    if (!isDigest(digest)) {
+        return [{ path, found: `${JSON.stringify(digest)} is not a digest`, expected: "the manifest's sha256 digest" }];
+    }
+    const earlier = seen.get(digest);
+    seen.set(digest, earlier ?? position);
+    // An image's configuration names its one platform, so the same image can't be two of them.
+    const found = `the same image as children[${earlier}]`;
+    return earlier === undefined ? [] : [{ path, found, expected: "an image of its own for each platform" }];
+}
+
+function mediaTypeProblems(child: IndexChild, path: string, format: IndexFormat): Problem[] {
+    const allowed: string[] =
+        format === "oci" ? [mediaTypes.ociManifest, mediaTypes.dockerManifest] : [mediaTypes.dockerManifest];
+    const problems: Problem[] = [];
+    if (!allowed.includes(child.mediaType)) {
+        const found = `"${child.mediaType}" is not an image manifest of this format`;
+        problems.push({ path: `${path}.mediaType`, found, expected: allowed.join(" or ") });
+    }
+    if (format === "docker" && hasAny(child.annotations)) {
+        const found = "set for a Docker manifest list";
+        problems.push({ path: `${path}.annotations`, found, expected: 'format "oci"' });
+    }
+    return problems;
+}
+
+function hasAny<T extends object>(record: T | undefined): record is T {
+    return record !== undefined && Object.keys(record).length > 0;
+}
+
+/** Sorted by code units, which no locale changes. */
+function inOrder(record: Readonly<Record<string, string>>): Record<string, string> {
+    return Object.fromEntries(Object.entries(record).sort(([left], [right]) => (left < right ? -1 : 1)));
+}

@@ -1,0 +1,124 @@
+import { z } from "zod";
+import { cacheFrom, cacheTo } from "./cache-settings";
+import { sbom, scan, sign, test } from "./gate-settings";
+import { crossChecks } from "./image-checks";
+import { place, platform, platformIdentity, tag, unshown } from "./leaves";
+import { FormatError } from "./problems";
+import { parseReference } from "./reference";
+import { always, choice, type Fault, faultIn, flag, late, secretText, text } from "./schema";
+import { exactlyOne, fields, list, table } from "./schema-tables";
+import { checkSettings, type Late, parseSettings } from "./settings";
+import { parseVersion, versionExpected } from "./tags";
+import { quote } from "./text";
+
+const target = text("a stage's name", (value) => {
+    if (!/^(?:[a-z][a-z0-9_.-]*|\d+)$/i.test(value)) {
+        throw new FormatError(`${quote(value)} is not a stage`, "a name or a number from the Dockerfile");
+    }
+    return value;
+});
+
+const revision = text("a Git commit", (value) => {
+    if (!/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(value)) {
+        throw new FormatError(`${quote(value)} is not a Git commit`, "its full hash, 40 or 64 hexadecimal digits");
+    }
+    return value;
+});
+
+const host = text("a host", (value) => {
+    const [, name, ip = ""] = /^([A-Za-z0-9_.-]+)[:=](.+)$/.exec(value) ?? [];
+    if (name === undefined || !(isAddress(ip) || ip === "host-gateway")) {
+        throw new FormatError(`${quote(value)} is not a host`, 'name:address, such as "db.example.com:10.0.0.5"');
+    }
+    return value;
+});
+
+function isAddress(text: string): boolean {
+    const bare = text.replace(/^\[(.*)\]$/, "$1");
+    const isIpv4 = /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/.test(bare);
+    return isIpv4 || (/^[0-9a-f:.]+$/i.test(bare) && bare.includes(":") && URL.canParse(`http://[${bare}]`));
+}
+
+/** Names that become environment variables or files. */
+function nameFault(pattern: RegExp, expected: string): (name: string) => Fault | undefined {
+    return (name) => (pattern.test(name) ? undefined : { found: `${quote(name)} is not a name`, expected });
+}
+
+const destination = fields({ dest: text("a path") });
+
+/**
+ * The schema of a MultiPlatformImage's plain arguments: fleet, repository and Pulumi's own options are not among them.
+ *
+ * @param now decides which ignore entries are over.
+ */
+export function imageSettings({ now = new Date() }: { now?: Date } = {}) {
+    return fields({
+        platforms: late(list(platform, { of: "platforms", min: 1, identity: platformIdentity })),
+        context: place("a folder's path or a Git or HTTPS address"),
+        contexts: late(
+            table(
+                place("a path, an address, docker-image:// or oci-layout://", ["docker-image", "oci-layout"]),
+                "contexts",
+                (name) => faultIn(() => parseReference(name)),
+            ),
+        ).optional(),
+        dockerfile: late(z.union([text("a path"), fields({ inline: text("a Dockerfile's content") })])).optional(),
+        target: target.optional(),
+        buildArgs: late(
+            table(unshown, "build arguments", nameFault(/^[A-Za-z_]\w*$/, "letters, digits and _")),
+        ).default({}),
+        secrets: late(
+            table(secretText("a secret"), "secrets", nameFault(/^[\w.-]+$/, "letters, digits and _ . -")),
+        ).default({}),
+        ssh: late(
+            list(fields({ id: text("a name"), paths: list(text("a path"), { of: "paths" }).optional() }), {
+                of: "SSH agents {id, paths}",
+                identity: ({ id }) => (typeof id === "string" ? id : undefined),
+            }),
+        ).default([]),
+        labels: late(table(unshown, "labels")).default({}),
+        annotations: late(table(unshown, "annotations")).default({}),
+        addHosts: late(list(host, { of: "hosts" })).default([]),
+        network: choice(["default", "none", "host"]).default("default"),
+        noCache: flag().default(false),
+        pull: flag().default(false),
+        cacheFrom: late(cacheFrom).default([]),
+        cacheTo: late(cacheTo).default([]),
+        version: text(versionExpected, parseVersion).optional(),
+        tags: late(list(tag, { of: "tags", identity: (value) => value })).default([]),
+        immutableTags: late(list(tag, { of: "tags", identity: (value) => value })).default([]),
+        emulation: choice(["refuse", "allow"]).default("refuse"),
+        test: test.optional(),
+        sbom: sbom.prefault({}),
+        scan: scan(now).prefault({}),
+        sign: sign.optional(),
+        revision: revision.optional(),
+        exports: late(
+            list(exactlyOne({ docker: destination, oci: destination, tar: destination, local: destination }), {
+                of: "exports",
+            }),
+        ).default([]),
+    }).superRefine(crossChecks, always);
+}
+
+/** A MultiPlatformImage's arguments after parsing: defaults filled in, platforms in their normal spelling. */
+export type ImageSettings = z.output<ReturnType<typeof imageSettings>>;
+
+/**
+ * Checks an image's arguments and fills in the defaults.
+ *
+ * @param subject `MultiPlatformImage "app"`.
+ * @throws SettingsError
+ */
+export function parseImageSettings(subject: string, value: unknown, options?: { now?: Date }): ImageSettings {
+    return parseSettings(subject, imageSettings(options) as z.ZodType<ImageSettings>, value);
+}
+
+/**
+ * The same for arguments of which some are not known yet: {@link Unresolved} stands for those, and stays in the result.
+ *
+ * @throws SettingsError
+ */
+export function checkImageSettings(subject: string, value: unknown, options?: { now?: Date }): Late<ImageSettings> {
+    return checkSettings(subject, imageSettings(options) as z.ZodType<ImageSettings>, value);
+}

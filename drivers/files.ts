@@ -1,0 +1,27 @@
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, statSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+
+let counter = 0;
+
+/**
+ * Writes a file so that a reader, or a crash, sees the old bytes or the new ones and nothing between.
+ * A file that already has these bytes and this mode is left alone.
+ */
+export function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o644): void {
+    const bytes = Buffer.from(content as Uint8Array);
+    try {
+        if ((statSync(path).mode & 0o777) === mode && readFileSync(path).equals(bytes)) return;
+    } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    }
+    mkdirSync(dirname(path), { recursive: true });
+    const temporary = `${path}.${process.pid}.${counter++}.tmp`;
+    const file = openSync(temporary, "w", mode);
+    try {
+        writeSync(file, bytes);
+        fsyncSync(file);
+    } finally {
+        closeSync(file);
+    }
+    renameSync(temporary, path);
+}

@@ -1,0 +1,63 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseReference } from "../core/reference";
+import type { RegistryConnection } from "../core/registry-connection";
+import { storeFolder } from "./buildx";
+import { writeFileAtomic } from "./files";
+import { RegistryClient, staticCredentials, writeDockerConfig } from "./registry";
+
+/** One repository as our own client and the tools we start reach it. */
+export interface RegistryAccess {
+    client: RegistryClient;
+    /** `127.0.0.1:5000` */
+    registry: string;
+    /** `team/app`, without the registry. */
+    path: string;
+    plainHttp: boolean;
+    /** File of the private authority's certificate, where there is one. */
+    caFile?: string;
+    /** Environment of a tool: where it finds the password, when one was given. */
+    env: Record<string, string>;
+}
+
+/**
+ * Gives access to a repository for the time of `use`. A password goes to tools through a private Docker configuration
+ * that is removed afterwards, never through their arguments.
+ *
+ * @param repository `registry/path`
+ */
+export async function withRegistry<T>(
+    repository: string,
+    connection: RegistryConnection,
+    use: (access: RegistryAccess) => Promise<T>,
+): Promise<T> {
+    const { registry, repository: path } = parseReference(repository);
+    const { username, password, ca } = connection;
+    const plainHttp = connection.plainHttp ?? false;
+    const credential = username !== undefined && password !== undefined ? { username, password } : undefined;
+    const client = new RegistryClient({
+        registry,
+        plainHttp,
+        ...(ca ? { ca } : {}),
+        ...(credential ? { credentials: staticCredentials(credential) } : {}),
+    });
+    const access: RegistryAccess = { client, registry, path, plainHttp, env: {} };
+    const folder = credential || ca ? mkdtempSync(join(tmpdir(), "buildfleet-registry-")) : undefined;
+    try {
+        if (ca && folder) {
+            access.caFile = join(folder, "ca.pem");
+            writeFileAtomic(access.caFile, ca, 0o600);
+            access.env.SSL_CERT_FILE = access.caFile;
+        }
+        if (credential && folder) {
+            await writeDockerConfig(folder, { [registry]: credential });
+            // buildx keeps its builders below Docker's configuration folder unless told otherwise.
+            access.env = { ...access.env, DOCKER_CONFIG: folder, BUILDX_CONFIG: storeFolder() };
+        }
+        return await use(access);
+    } finally {
+        if (folder) rmSync(folder, { recursive: true, force: true });
+        await client.close();
+    }
+}

@@ -1,0 +1,68 @@
+/** The providers of one operation: made once for each provider resource, configured from its inputs. */
+import { PROVIDER_TYPE, packageOf, typeOf } from "./goal";
+import { dynamicProvider, pluginOnPath } from "./plugin";
+import type { Properties, Provider, ProviderFactory, ProviderHost } from "./provider";
+
+/** The package of the SDK's dynamic resources. */
+export const DYNAMIC = "pulumi-nodejs";
+
+const BUILT_IN: Record<string, ProviderFactory> = {
+    [DYNAMIC]: dynamicProvider,
+    "docker-build": async (host, version) => (await import("./docker-build")).dockerBuildProvider(host, version),
+};
+
+/** Packages that exist only inside the real engine. */
+const RESERVED = new Set(["pulumi"]);
+
+export class Providers {
+    private readonly configured = new Map<string, Promise<Provider>>();
+    private readonly spare = new Map<string, Promise<Provider>>();
+    private readonly started: Promise<Provider>[] = [];
+
+    constructor(
+        private readonly host: ProviderHost,
+        private readonly replaced: Record<string, ProviderFactory>,
+    ) {}
+
+    private make(name: string, version: string): Promise<Provider> {
+        if (RESERVED.has(name)) throw new Error(`the embedded engine has no provider for package "${name}"`);
+        const factory = this.replaced[name] ?? BUILT_IN[name] ?? pluginOnPath(name);
+        const provider = factory(this.host, version);
+        this.started.push(provider);
+        return provider;
+    }
+
+    /** Starts a provider before anyone asks for it, because its process takes as long to start as the program. */
+    warmUp(name: string): void {
+        const provider = this.make(name, "");
+        provider.catch(() => undefined); // whoever asks for it gets the error
+        this.spare.set(name, provider);
+    }
+
+    /** The provider of a provider resource, given as `URN::id`. */
+    get(reference: string, inputs: Properties): Promise<Provider> {
+        let provider = this.configured.get(reference);
+        if (!provider) {
+            provider = this.configure(reference, inputs);
+            this.configured.set(reference, provider);
+        }
+        return provider;
+    }
+
+    private async configure(reference: string, inputs: Properties): Promise<Provider> {
+        const name = packageOf(typeOf(reference).slice(0) || PROVIDER_TYPE);
+        const provider = await (this.spare.get(name) ?? this.make(name, String(inputs.version ?? "")));
+        this.spare.delete(name);
+        await provider.configure(inputs);
+        return provider;
+    }
+
+    private async each(act: (provider: Provider) => void): Promise<void> {
+        for (const result of await Promise.allSettled(this.started)) {
+            if (result.status === "fulfilled") act(result.value);
+        }
+    }
+
+    cancel = () => this.each((provider) => provider.cancel());
+    close = () => this.each((provider) => provider.close());
+}

@@ -1,0 +1,68 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import type { RegistryConnection } from "../../core/registry-connection";
+import { attachOnce, publicKeyFor } from "../../drivers/attachments";
+import { attest, type Signer } from "../../drivers/cosign";
+import { fetchDocument } from "../../drivers/documents";
+import { type RegistryAccess, withRegistry } from "../../drivers/registry-access";
+import { defineOperations } from "../operations";
+
+export interface Inputs {
+    repository: string;
+    connection: RegistryConnection;
+    digest: string;
+    /** The predicate's type, a URI. */
+    predicateType: string;
+    /** Digest of a stored document that is the predicate; or empty, and `predicate` is it. */
+    document: string;
+    predicate: Record<string, unknown>;
+    signer: Signer;
+}
+
+interface State extends Inputs {
+    /** What it is about: `repository@digest`. */
+    reference: string;
+}
+
+async function store(inputs: Inputs, access: RegistryAccess, path: string): Promise<void> {
+    const predicate = JSON.parse(await readFile(path, "utf8"));
+    const publicKey = await publicKeyFor(inputs.signer);
+    await attachOnce(
+        access,
+        inputs.digest,
+        inputs.predicateType,
+        (statement) =>
+            statement.subjects.includes(inputs.digest) &&
+            isDeepStrictEqual(statement.predicate, predicate) &&
+            (publicKey === undefined || statement.signedBy(publicKey)),
+        () =>
+            attest(
+                `${inputs.repository}@${inputs.digest}`,
+                { type: inputs.predicateType, path },
+                inputs.signer,
+                access,
+            ),
+    );
+}
+
+export const operations = defineOperations<Inputs, State>({
+    ignored: ["connection"],
+    async create(inputs) {
+        const { repository, connection, digest, predicateType, document } = inputs;
+        const folder = mkdtempSync(join(tmpdir(), "buildfleet-predicate-"));
+        try {
+            await withRegistry(repository, connection, async (access) => {
+                const path = document ? await fetchDocument(access, document) : join(folder, "predicate.json");
+                if (!document) writeFileSync(path, JSON.stringify(inputs.predicate));
+                await store(inputs, access, path);
+            });
+        } finally {
+            rmSync(folder, { recursive: true, force: true });
+        }
+        const reference = `${repository}@${digest}`;
+        return { id: `${predicateType} of ${reference}`, outs: { ...inputs, reference } };
+    },
+});

@@ -1,0 +1,63 @@
+import type * as pulumi from "@pulumi/pulumi";
+import { OperationsResource } from "../dynamic";
+
+/** A machine that runs BuildKit. */
+export interface BuilderNode {
+    /** Unique in its fleet; shown in outputs and errors. */
+    name: pulumi.Input<string>;
+    /** `tcp://host:port` (mutual TLS) or `unix:///path`. */
+    endpoint: pulumi.Input<string>;
+    /** What it may be asked to build: `["linux/arm64"]`. */
+    platforms: pulumi.Input<pulumi.Input<string>[]>;
+    /** Name in its certificate, where that is not the host's. */
+    serverName?: pulumi.Input<string>;
+}
+
+/** What lets a client in to the nodes; PEM. */
+export interface BuilderClient {
+    /** Authorities whose nodes are trusted. */
+    ca: pulumi.Input<string>;
+    certificate: pulumi.Input<string>;
+    /** A secret. */
+    privateKey: pulumi.Input<string>;
+}
+
+export interface BuildxBuilderArgs {
+    /** Name in buildx's store. Keep it: another name rebuilds every image built under it. */
+    name: pulumi.Input<string>;
+    platform: pulumi.Input<string>;
+    /** The candidates; those that declare the platform are probed. */
+    nodes: pulumi.Input<pulumi.Input<BuilderNode>[]>;
+    /** Client certificate for `tcp://` nodes; default none. */
+    client?: pulumi.Input<BuilderClient>;
+    /** Whether a node of another architecture may emulate the platform; default `refuse`. */
+    emulation?: pulumi.Input<"refuse" | "allow">;
+    /** What is spread over the nodes: equal keys go to the same node while it lives. Default the name. */
+    placementKey?: pulumi.Input<string>;
+}
+
+/**
+ * One platform's builder in buildx's store, pinned to one healthy node. Its registration heals itself: a lost store, a lost
+ * or rotated certificate, a node that moved or died are mended by the next `up`, under the same name.
+ */
+export class BuildxBuilder extends OperationsResource {
+    declare readonly name: pulumi.Output<string>;
+    /** The node it points at. */
+    declare readonly nodeName: pulumi.Output<string>;
+    declare readonly endpoint: pulumi.Output<string>;
+    /** True where the node's own architecture is another one. */
+    declare readonly emulated: pulumi.Output<boolean>;
+    /** The node's own platform, as its daemon says. */
+    declare readonly nativePlatform: pulumi.Output<string>;
+
+    constructor(name: string, args: BuildxBuilderArgs, options?: pulumi.CustomResourceOptions) {
+        super(
+            "BuildxBuilder",
+            name,
+            { emulation: "refuse", placementKey: args.name, ...args },
+            ["nodeName", "endpoint", "emulated", "nativePlatform"],
+            ["client"],
+            options,
+        );
+    }
+}

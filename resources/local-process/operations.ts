@@ -1,0 +1,194 @@
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { createConnection } from "node:net";
+import { join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import {
+    type Daemon,
+    daemonOf,
+    freePort,
+    isAlive,
+    lastLines,
+    readPidFile,
+    startDaemon,
+    stopDaemon,
+} from "../../drivers/daemon";
+import { writeFileAtomic } from "../../drivers/files";
+import { unmountBelow } from "../../drivers/mounts";
+import { changedInputs, defineOperations } from "../operations";
+
+export interface Inputs {
+    command: string;
+    arguments: string[];
+    environment: Record<string, string>;
+    folder: string;
+    files: Record<string, string>;
+    dataFolder: string;
+    keepData: boolean;
+    port: number;
+    readinessPath: string;
+    readinessSeconds: number;
+}
+
+interface State extends Inputs, Daemon {
+    /** The port it listens on. */
+    listenPort: number;
+    /** `127.0.0.1:port` */
+    address: string;
+    /** Of everything it was started with, to know it again after a run that was killed. */
+    specification: string;
+}
+
+const paths = (inputs: Inputs) => {
+    const folder = resolve(inputs.folder);
+    return {
+        folder,
+        data: resolve(inputs.dataFolder),
+        pid: join(folder, "process.pid"),
+        started: join(folder, "process.json"),
+        log: join(folder, "process.log"),
+    };
+};
+
+const specificationOf = (inputs: Inputs, port: number) =>
+    createHash("sha256")
+        .update(JSON.stringify([inputs.command, inputs.arguments, inputs.environment, inputs.files, port]))
+        .digest("hex");
+
+/** What an earlier run started in this folder and is still there, whether or not a state knows of it. */
+function left(inputs: Inputs): { daemon: Daemon; specification?: string; port?: number } | undefined {
+    const daemon = readPidFile(paths(inputs).pid);
+    if (!daemon || !commandOf(daemon).includes(paths(inputs).folder)) return undefined;
+    try {
+        const known = JSON.parse(readFileSync(paths(inputs).started, "utf8"));
+        return known.startedAt === daemon.startedAt ? { daemon, ...known } : { daemon };
+    } catch {
+        return { daemon };
+    }
+}
+
+/** Every process we start names its folder in its arguments; no other process that got its pid does. */
+const commandOf = (daemon: Daemon) => {
+    try {
+        return readFileSync(`/proc/${daemon.pid}/cmdline`, "utf8");
+    } catch {
+        return "";
+    }
+};
+
+async function accepts(port: number, path: string): Promise<boolean> {
+    if (path) {
+        try {
+            return (
+                (await fetch(`http://127.0.0.1:${port}${path}`, { signal: AbortSignal.timeout(1_000) })).status < 500
+            );
+        } catch {
+            return false;
+        }
+    }
+    return new Promise((done) => {
+        const socket = createConnection({ host: "127.0.0.1", port, timeout: 1_000 });
+        const end = (ok: boolean) => {
+            socket.destroy();
+            done(ok);
+        };
+        socket.once("connect", () => end(true));
+        socket.once("error", () => end(false));
+        socket.once("timeout", () => end(false));
+    });
+}
+
+async function awaitReady(inputs: Inputs, daemon: Daemon, port: number): Promise<void> {
+    const end = Date.now() + inputs.readinessSeconds * 1000;
+    const { log } = paths(inputs);
+    while (!(await accepts(port, inputs.readinessPath))) {
+        if (!isAlive(daemon))
+            throw new Error(`${inputs.command} ended before it was ready; ${log} ends:\n${lastLines(log)}`);
+        if (Date.now() > end) {
+            await stopDaemon(daemon);
+            throw new Error(
+                `${inputs.command} did not answer on 127.0.0.1:${port} within ${inputs.readinessSeconds} s; ${log} ends:\n${lastLines(log)}`,
+            );
+        }
+        await delay(25);
+    }
+}
+
+async function start(inputs: Inputs, previousPort: number | undefined): Promise<State> {
+    const { folder, data, pid, started, log } = paths(inputs);
+    const found = left(inputs);
+    if (found) {
+        const port = found.port ?? 0;
+        if (
+            port &&
+            found.specification === specificationOf(inputs, port) &&
+            (await accepts(port, inputs.readinessPath))
+        )
+            return state(inputs, found.daemon, port);
+        await stopDaemon(found.daemon);
+    }
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    mkdirSync(data, { recursive: true, mode: 0o700 });
+    const port = await freePort(inputs.port || previousPort || 0).catch((error) => {
+        if (inputs.port) throw error;
+        return freePort();
+    });
+    const fill = (text: string) =>
+        text.replaceAll("{port}", String(port)).replaceAll("{folder}", folder).replaceAll("{data}", data);
+    for (const [name, content] of Object.entries(inputs.files))
+        writeFileAtomic(join(folder, name), fill(content), 0o600);
+    const daemon = await startDaemon({
+        command: inputs.command,
+        args: inputs.arguments.map(fill),
+        cwd: folder,
+        env: inputs.environment,
+        pidFile: pid,
+        logFile: log,
+    });
+    const specification = specificationOf(inputs, port);
+    writeFileAtomic(started, JSON.stringify({ startedAt: daemon.startedAt, specification, port }), 0o600);
+    await awaitReady(inputs, daemon, port);
+    // The shell that wrote the pid file has become the command by now, under the same pid and start.
+    return state(inputs, daemonOf(daemon.pid) ?? daemon, port);
+}
+
+function state(inputs: Inputs, daemon: Daemon, port: number): State {
+    return {
+        ...inputs,
+        ...daemon,
+        listenPort: port,
+        address: `127.0.0.1:${port}`,
+        specification: specificationOf(inputs, port),
+    };
+}
+
+export const operations = defineOperations<Inputs, State>({
+    replaceOn: ["folder", "dataFolder"],
+    async create(inputs) {
+        return { id: inputs.folder, outs: await start(inputs, undefined) };
+    },
+    async changes(known, inputs) {
+        const changed = changedInputs(known, inputs, ["readinessSeconds", "keepData"]);
+        return isAlive(known) ? changed : [...changed, "pid"];
+    },
+    async update(known, inputs) {
+        const sameSpecification = known.specification === specificationOf(inputs, known.listenPort);
+        if (isAlive(known) && !sameSpecification) await stopDaemon(known);
+        return start(inputs, known.listenPort);
+    },
+    async read(known) {
+        // Dead or alive, it is ours; `changes` sees that it has died and the next update restarts it.
+        return known;
+    },
+    async delete(known) {
+        const { folder, data } = paths(known);
+        const found = left(known);
+        if (found) await stopDaemon(found.daemon);
+        if (isAlive(known)) await stopDaemon(known);
+        if (!known.keepData) {
+            await unmountBelow(data);
+            rmSync(data, { recursive: true, force: true });
+        }
+        rmSync(folder, { recursive: true, force: true });
+    },
+});

@@ -1,0 +1,139 @@
+import { closeSync, mkdtempSync, openSync, readdirSync, readSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Executable, identifyExecutable } from "../../core/executable";
+import { Platform } from "../../core/platform";
+import type { RegistryConnection } from "../../core/registry-connection";
+import { buildDockerfile } from "../../drivers/buildx";
+import { withRegistry } from "../../drivers/registry-access";
+import { defineOperations } from "../operations";
+
+export interface Inputs {
+    repository: string;
+    connection: RegistryConnection;
+    platform: string;
+    digest: string;
+    builder: string;
+    /** The user's command; empty: only the entry point's architecture is looked at. */
+    command: string[];
+    timeoutSeconds: number;
+}
+
+interface State extends Inputs {
+    /** What the kernel would run: `/usr/local/bin/app is arm64`. */
+    entrypoint: string;
+}
+
+interface ImageConfig {
+    Entrypoint?: string[] | null;
+    Cmd?: string[] | null;
+    Env?: string[] | null;
+}
+
+async function readConfig(inputs: Inputs): Promise<ImageConfig> {
+    return withRegistry(inputs.repository, inputs.connection, async ({ client, path }) => {
+        const manifest = JSON.parse((await client.getManifest(path, inputs.digest)).bytes.toString());
+        return JSON.parse((await client.getBlob(path, manifest.config.digest)).toString()).config ?? {};
+    });
+}
+
+/** Wildcards that match just this path, so that a place where the file is not is no error (BuildKit's own matching). */
+const optional = (path: string) => path.replace(/[[\]*?\\]/g, "\\$&").replace(/[^/]$/, "[$&]");
+
+/** Where the kernel finds a command: as it is, or in the folders of the image's PATH. */
+function places(command: string, config: ImageConfig): string[] {
+    if (command.startsWith("/")) return [command];
+    const path = config.Env?.find((entry) => entry.startsWith("PATH="))?.slice("PATH=".length);
+    return (path ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .split(":")
+        .filter((folder) => folder.startsWith("/"))
+        .reverse() // a later COPY wins, and PATH's first folder has to
+        .map((folder) => `${folder}/${command}`);
+}
+
+function dockerfile(inputs: Inputs, wanted: string[], withTest: boolean): string {
+    const copies = wanted.map((path) => `COPY --from=test ${JSON.stringify([optional(path), "/file/"])}`);
+    return [
+        `FROM ${inputs.repository}@${inputs.digest} AS test`,
+        ...(withTest ? [`RUN ${JSON.stringify(inputs.command)}`] : []),
+        "FROM scratch",
+        ...copies,
+        "",
+    ].join("\n");
+}
+
+function identify(folder: string): Executable | undefined {
+    const [name] = readdirSync(join(folder, "file"), { withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => entry.name);
+    if (!name) return undefined;
+    const head = Buffer.alloc(512);
+    const file = openSync(join(folder, "file", name), "r");
+    try {
+        return identifyExecutable(head.subarray(0, readSync(file, head)));
+    } finally {
+        closeSync(file);
+    }
+}
+
+/** Runs the command on the platform's own node and brings the file that the image starts with back from there. */
+async function runOn(inputs: Inputs, wanted: string[], withTest: boolean): Promise<Executable | undefined> {
+    const folder = mkdtempSync(join(tmpdir(), "buildfleet-test-"));
+    try {
+        await buildDockerfile(
+            {
+                builder: inputs.builder,
+                platform: inputs.platform,
+                dockerfile: dockerfile(inputs, wanted, withTest),
+                outputFolder: folder,
+                noCache: true,
+            },
+            {
+                timeoutMs: inputs.timeoutSeconds * 1000,
+                where: `${inputs.platform}, builder ${inputs.builder}`,
+                next: `the test of ${inputs.platform} failed: no tag was moved; mend the image or the test's command`,
+            },
+        );
+        return identify(folder);
+    } finally {
+        rmSync(folder, { recursive: true, force: true });
+    }
+}
+
+async function test(inputs: Inputs): Promise<State> {
+    const config = await readConfig(inputs);
+    const [first] = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])];
+    if (!first)
+        throw new Error(
+            `${inputs.platform}: the image has neither ENTRYPOINT nor CMD, so there is nothing to look at; ` +
+                "give it one, or set test: false",
+        );
+    const expected = Platform.parse(inputs.platform).architecture;
+    let wanted = places(first, config);
+    let name = first;
+    for (let depth = 0; depth < 4; depth++) {
+        const found = await runOn(inputs, wanted, depth === 0 && inputs.command.length > 0);
+        if (!found) throw new Error(`${inputs.platform}: ${name} is not in the image (looked at ${wanted.join(", ")})`);
+        if (found.kind === "script") {
+            name = found.interpreter;
+            wanted = [found.interpreter];
+            continue;
+        }
+        if (found.kind === "other")
+            throw new Error(`${inputs.platform}: ${name} is neither an ELF executable nor a script`);
+        if (found.architecture !== expected)
+            throw new Error(
+                `${inputs.platform}: ${name} is a binary for ${found.architecture}; no tag was moved. ` +
+                    "next: build it for the target (a stage with FROM --platform=$BUILDPLATFORM compiles for the node)",
+            );
+        return { ...inputs, entrypoint: `${name} is ${found.architecture}` };
+    }
+    throw new Error(`${inputs.platform}: ${first} is a script whose interpreters are scripts`);
+}
+
+export const operations = defineOperations<Inputs, State>({
+    ignored: ["connection", "timeoutSeconds", "builder"],
+    async create(inputs) {
+        return { id: `${inputs.platform}@${inputs.digest}`, outs: await test(inputs) };
+    },
+});

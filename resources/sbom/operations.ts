@@ -1,0 +1,60 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { RegistryConnection } from "../../core/registry-connection";
+import { forgetDocument, type StoredDocument, storeDocument } from "../../drivers/documents";
+import { withRegistry } from "../../drivers/registry-access";
+import { generateSbom } from "../../drivers/syft";
+import { defineOperations } from "../operations";
+
+export interface Inputs {
+    repository: string;
+    connection: RegistryConnection;
+    platform: string;
+    digest: string;
+}
+
+interface State extends Inputs {
+    spdx: StoredDocument;
+    syft: StoredDocument;
+    packages: number;
+}
+
+async function generate(inputs: Inputs): Promise<State> {
+    return withRegistry(inputs.repository, inputs.connection, async (access) => {
+        const outDir = mkdtempSync(join(tmpdir(), "buildfleet-sbom-"));
+        try {
+            const sbom = await generateSbom({
+                reference: `${inputs.repository}@${inputs.digest}`,
+                platform: inputs.platform,
+                outDir,
+                plainHttp: access.plainHttp,
+                ca: access.caFile,
+                dockerConfig: access.env.DOCKER_CONFIG,
+            });
+            const [spdx, syft] = await Promise.all(
+                [sbom.spdxJsonPath, sbom.syftJsonPath].map((path) => storeDocument(access, readFileSync(path))),
+            );
+            if (!spdx || !syft) throw new Error("unreachable");
+            return { ...inputs, spdx, syft, packages: sbom.packages };
+        } finally {
+            rmSync(outDir, { recursive: true, force: true });
+        }
+    });
+}
+
+export const operations = defineOperations<Inputs, State>({
+    ignored: ["connection"],
+    async create(inputs) {
+        return { id: `${inputs.platform}@${inputs.digest}`, outs: await generate(inputs) };
+    },
+    async update(state, inputs) {
+        const next = await generate(inputs);
+        await operations.delete("", state);
+        return next;
+    },
+    async delete(state) {
+        forgetDocument(state.spdx.digest);
+        forgetDocument(state.syft.digest);
+    },
+});

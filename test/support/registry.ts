@@ -1,0 +1,103 @@
+import { spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { findTool } from "../../drivers/tools";
+
+/** An account for `htpasswd`; the hash is bcrypt, the only one that distribution takes. */
+export const account = {
+    username: "alice",
+    password: "correct-horse",
+    htpasswd: "alice:$2y$05$abcdefghijklmnopqrstuuZ0Fx87Pb/Aqb0E90lfvCwzXnaFKUHpS\n",
+};
+
+export interface RegistrySettings {
+    /** Folder for the blobs; default a new one that `stop` removes. */
+    storage?: string;
+    /** Content of an htpasswd file; asks for basic authentication. */
+    htpasswd?: string;
+    /** PEM texts; `clientCa` asks for client certificates. */
+    tls?: { certificate: string; privateKey: string; clientCa?: string };
+    /** `host:port` to listen on; default a free port of 127.0.0.1. */
+    address?: string;
+    /** Whether manifests may be deleted; default true. */
+    deletable?: boolean;
+}
+
+export interface RunningRegistry {
+    /** `127.0.0.1:port`. */
+    registry: string;
+    pid: number;
+    /** What it printed so far, access log included. */
+    log(): string;
+    stop(): Promise<void>;
+}
+
+/**
+ * Starts distribution's `registry` and waits until it listens.
+ *
+ * @throws when it is not installed, or ends before it listens; the message has its log.
+ */
+export async function startRegistry(settings: RegistrySettings = {}): Promise<RunningRegistry> {
+    const binary = findTool("registry");
+    const folder = await mkdtemp(join(tmpdir(), "registry-test-"));
+    const file = async (name: string, content: string) => {
+        await writeFile(join(folder, name), content, { mode: 0o600 });
+        return join(folder, name);
+    };
+    const { tls, htpasswd } = settings;
+    const config = {
+        version: 0.1,
+        log: { level: "info" },
+        storage: {
+            filesystem: { rootdirectory: settings.storage ?? join(folder, "storage") },
+            delete: { enabled: settings.deletable ?? true },
+        },
+        http: {
+            addr: settings.address ?? "127.0.0.1:0",
+            secret: "for tests only",
+            ...(tls && {
+                tls: {
+                    certificate: await file("server.crt", tls.certificate),
+                    key: await file("server.key", tls.privateKey),
+                    ...(tls.clientCa && { clientcas: [await file("client-ca.crt", tls.clientCa)] }),
+                },
+            }),
+        },
+        ...(htpasswd !== undefined && {
+            auth: { htpasswd: { realm: "test", path: await file("htpasswd", htpasswd) } },
+        }),
+    };
+    const child = spawn(binary, ["serve", await file("config.yml", stringify(config))], {
+        stdio: ["ignore", "pipe", "pipe"],
+        env: { ...process.env, OTEL_TRACES_EXPORTER: "none" },
+    });
+    const killWithUs = () => child.kill("SIGKILL");
+    process.once("exit", killWithUs);
+    let log = "";
+    const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
+    const listening = new Promise<string>((resolve, reject) => {
+        const onData = (chunk: Buffer) => {
+            log += chunk.toString();
+            const address = /listening on ([^\s",]+)/.exec(log)?.[1];
+            if (address) resolve(address);
+        };
+        child.stdout.on("data", onData);
+        child.stderr.on("data", onData);
+        child.once("error", reject);
+        void ended.then(() => reject(new Error(`registry ended before it listened:\n${log}`)));
+    });
+    const stop = async () => {
+        process.removeListener("exit", killWithUs);
+        if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+        await ended;
+        await rm(folder, { recursive: true, force: true });
+    };
+    try {
+        return { registry: await listening, pid: child.pid ?? 0, log: () => log, stop };
+    } catch (error) {
+        await rm(folder, { recursive: true, force: true });
+        throw error;
+    }
+}

@@ -1,0 +1,157 @@
+// Puts the base images into a registry's storage folder: `node tools/seed-registry.mjs --storage DIR`.
+// A second call finds them there and starts nothing.
+
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { PUBLIC_BASE, readBase } from "./base/index.mjs";
+import { cacheRoot, SetupError, say, which } from "./setup/context.mjs";
+import { forwardSignals, run } from "./setup/process.mjs";
+
+/** @typedef {import("./base/index.mjs").BaseImage} BaseImage */
+
+const READY_WITHIN_MS = 10_000;
+
+/**
+ * References of the base images, pinned by digest, without a registry where they live in the local one.
+ *
+ * @param {string} storage folder of the local registry's storage; made if need be
+ * @returns {Promise<{source: "public" | "debian", base: string, buildBase: string}>}
+ */
+export async function seedRegistry(storage) {
+    const base = readBase();
+    if (!base) throw new SetupError("the base images are not there", "run: node tools/setup.mjs");
+    if (base.source === "public") {
+        return { source: "public", base: PUBLIC_BASE.runtime, buildBase: PUBLIC_BASE.build };
+    }
+    const images = Object.values(base.images);
+    const missing = images.filter((image) => !isStored(storage, image));
+    if (missing.length > 0) await withRegistry(storage, (registry) => push(base.folder, missing, registry));
+    const reference = (/** @type {BaseImage} */ image) => `${image.repository}:${image.tag}@${image.digest}`;
+    return { source: "debian", base: reference(base.images.runtime), buildBase: reference(base.images.build) };
+}
+
+/**
+ * Whether the tag points at the image, read from distribution's storage layout: starting a registry to ask would take
+ * longer than all the rest. The tag is written last, so what it points at is complete.
+ *
+ * @param {string} storage
+ * @param {BaseImage} image
+ */
+function isStored(storage, image) {
+    const repository = join(storage, "docker/registry/v2/repositories", image.repository);
+    try {
+        return readFileSync(join(repository, "_manifests/tags", image.tag, "current/link"), "utf8").trim() === image.digest;
+    } catch (error) {
+        if (/** @type {NodeJS.ErrnoException} */ (error).code === "ENOENT") return false;
+        throw error;
+    }
+}
+
+/**
+ * @param {string} layout
+ * @param {BaseImage[]} images
+ * @param {string} registry
+ */
+async function push(layout, images, registry) {
+    const options = ["--quiet", "--all", "--preserve-digests", "--dest-tls-verify=false", "--dest-no-creds"];
+    for (const { name, repository, tag } of images) {
+        const destination = `docker://${registry}/${repository}:${tag}`;
+        await run("skopeo", ["copy", ...options, `oci:${layout}:${name}`, destination]);
+        say(`${repository}:${tag} is in the local registry`);
+    }
+}
+
+/**
+ * Runs `action` against a registry of its own over the folder, and ends that registry. One that already serves the same
+ * folder is not disturbed: blobs are named by their content, and tags are replaced in one step.
+ *
+ * @template T
+ * @param {string} storage
+ * @param {(registry: string) => Promise<T>} action
+ * @returns {Promise<T>}
+ */
+async function withRegistry(storage, action) {
+    const program = which("registry") ?? which("registry", [join(cacheRoot(), "bin")]);
+    if (!program) throw new SetupError("registry is neither on PATH nor in the cache", "run: node tools/setup.mjs");
+    mkdirSync(storage, { recursive: true });
+    const folder = mkdtempSync(join(tmpdir(), "buildfleet-seed-"));
+    const address = `127.0.0.1:${await freePort()}`;
+    const configuration = join(folder, "config.json");
+    writeFileSync(
+        configuration,
+        JSON.stringify({
+            version: "0.1",
+            log: { level: "error", accesslog: { disabled: true } },
+            storage: { filesystem: { rootdirectory: resolve(storage) } },
+            http: { addr: address },
+        }),
+    );
+    const server = spawn(program, ["serve", configuration], {
+        stdio: ["ignore", "ignore", "pipe"],
+        env: { ...process.env, OTEL_TRACES_EXPORTER: "none" },
+    });
+    let said = "";
+    server.stderr.setEncoding("utf8").on("data", (text) => {
+        said = (said + text).slice(-2_000);
+    });
+    const stopForwarding = forwardSignals(server);
+    const ended = new Promise((done) => server.once("close", done));
+    try {
+        await ready(server, address, () => said);
+        return await action(address);
+    } finally {
+        stopForwarding();
+        server.kill("SIGTERM");
+        await ended;
+        rmSync(folder, { recursive: true, force: true });
+    }
+}
+
+/**
+ * @param {import("node:child_process").ChildProcess} server
+ * @param {string} address
+ * @param {() => string} said
+ */
+async function ready(server, address, said) {
+    const deadline = Date.now() + READY_WITHIN_MS;
+    let failure = "";
+    while (Date.now() < deadline) {
+        if (server.exitCode !== null) throw new SetupError(`registry ended with exit code ${server.exitCode}: ${said()}`);
+        try {
+            if ((await fetch(`http://${address}/v2/`)).ok) return;
+        } catch (error) {
+            failure = String(error);
+        }
+        await new Promise((wake) => setTimeout(wake, 20));
+    }
+    throw new SetupError(`registry on ${address} did not answer within ${READY_WITHIN_MS / 1000} s (${failure}): ${said()}`);
+}
+
+/** @returns {Promise<number>} a loopback port nobody listens on */
+function freePort() {
+    return new Promise((done, fail) => {
+        const server = createServer().once("error", fail);
+        server.listen(0, "127.0.0.1", () => {
+            const address = server.address();
+            server.close(() => done(typeof address === "object" && address ? address.port : 0));
+        });
+    });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+    try {
+        const [option, storage, ...rest] = process.argv.slice(2);
+        if (option !== "--storage" || !storage || rest.length > 0) {
+            throw new SetupError("the storage folder is missing", "use: node tools/seed-registry.mjs --storage DIR");
+        }
+        process.stdout.write(`${JSON.stringify(await seedRegistry(storage))}\n`);
+    } catch (error) {
+        if (!(error instanceof SetupError)) throw error;
+        say(error.message);
+        process.exitCode = 1;
+    }
+}

@@ -1,0 +1,91 @@
+// What belongs to the machine: the distribution's packages and the emulation of the other architecture.
+
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { exists, hostArchitecture, SetupError, timed, which } from "./context.mjs";
+import { asRoot, run } from "./process.mjs";
+
+const NODE_MINIMUM = [20, 19];
+
+/** Packages by the command that shows they are there: a runc that came with Docker is as good as the distribution's. */
+const PACKAGES = [
+    { name: "runc", command: "runc" },
+    { name: "qemu-user-static", command: hostArchitecture() === "amd64" ? "qemu-aarch64-static" : "qemu-x86_64-static" },
+    { name: "skopeo", command: "skopeo" },
+    { name: "mmdebstrap", command: "mmdebstrap" },
+];
+
+/** Checks Node's version and the distribution. */
+export function requirePlatform() {
+    const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+    const [wantedMajor = 0, wantedMinor = 0] = NODE_MINIMUM;
+    if (major < wantedMajor || (major === wantedMajor && minor < wantedMinor)) {
+        throw new SetupError(`Node is ${process.versions.node}`, `install Node ${NODE_MINIMUM.join(".")} or newer`);
+    }
+    if (!which("apt-get") || !which("dpkg")) {
+        const names = PACKAGES.map(({ name }) => name).join(", ");
+        throw new SetupError("this is neither Debian nor Ubuntu", `install by hand: ${names}, and the tools on PATH`);
+    }
+}
+
+/** Names of the packages whose commands are missing. */
+export function missingPackages() {
+    const folders = [...(process.env.PATH ?? "").split(":").filter(Boolean), "/usr/sbin", "/sbin"];
+    return PACKAGES.filter(({ command }) => !which(command, folders)).map(({ name }) => name);
+}
+
+/** @param {string[]} names */
+export async function installPackages(names) {
+    const install = ["apt-get", "install", "--yes", "--no-install-recommends", ...names];
+    const next = `install them by hand: ${install.join(" ")}`;
+    const env = ["env", "DEBIAN_FRONTEND=noninteractive"];
+    await timed(`installing ${names.join(", ")}`, async (note) => {
+        note("apt-get update");
+        await run(...asRoot([...env, "apt-get", "update"], "installing packages"), { next });
+        note("apt-get install");
+        await run(...asRoot([...env, ...install], "installing packages"), { next });
+    });
+}
+
+/** Architecture that this machine can't run by itself, in the kernel's and qemu's words. */
+function foreignMachine() {
+    return hostArchitecture() === "amd64" ? "aarch64" : "x86_64";
+}
+
+const BINFMT = "/proc/sys/fs/binfmt_misc";
+
+/** Whether the kernel hands programs of the other architecture to an emulator that containers can use. */
+export function emulationState() {
+    const machine = foreignMachine();
+    const name = `qemu-${machine}`;
+    if (!exists(join(BINFMT, "register"))) return { ready: false, mounted: false, name, detail: "binfmt_misc not mounted" };
+    const handler = readdirSync(BINFMT).find((entry) => entry.includes(machine));
+    if (!handler) return { ready: false, mounted: true, name, detail: `no handler for ${machine}` };
+    const text = readFileSync(join(BINFMT, handler), "utf8");
+    // A handler somebody else set up is theirs: it is described, never changed.
+    const flags = /^flags: (\S*)/m.exec(text)?.[1] ?? "";
+    if (!text.startsWith("enabled")) throw new SetupError(`${handler} is disabled`, `enable it: echo 1 > ${BINFMT}/${handler}`);
+    if (!flags.includes("F")) {
+        throw new SetupError(
+            `${handler} lacks the flag F, so containers can't use it`,
+            `remove it (echo -1 > ${BINFMT}/${handler}) and run this again`,
+        );
+    }
+    return { ready: true, mounted: true, name, detail: `${handler}, flags ${flags}` };
+}
+
+/** Mounts binfmt_misc and registers the handler that the distribution's package describes. */
+export async function enableEmulation() {
+    const { mounted, name } = emulationState();
+    const configuration = ["/usr/lib/binfmt.d", "/etc/binfmt.d"].map((folder) => join(folder, `${name}.conf`)).find(exists);
+    if (!configuration) throw new SetupError(`${name}.conf is missing`, "apt-get install --reinstall qemu-user-static");
+    await timed(`registering ${name}`, async () => {
+        const purpose = "registering the emulator";
+        if (!mounted) {
+            await run(...asRoot(["mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT], purpose), {
+                next: "mount it on the machine that runs this container",
+            });
+        }
+        await run(...asRoot(["sh", "-c", `cat ${configuration} > ${BINFMT}/register`], purpose));
+    });
+}
