@@ -43,13 +43,13 @@ export function scan(now: Date) {
                 throw new FormatError(`${quote(value)} is not a finding`, 'a finding such as "CVE-2026-0001"');
             }
             return value;
-        }),
+        }).describe("The finding's id"),
         package: text("a package's name").optional().describe("Only in this package; in all when unset"),
-        reason: text("why it does no harm"),
+        reason: text("why it does no harm").describe("Why the finding does no harm"),
         until: until.describe("The last day, in UTC, on which the decision holds"),
     });
     const policy = fields({
-        scanner: choice(["grype", "trivy"]).default("grype"),
+        scanner: choice(["grype", "trivy"]).default("grype").describe("What scans"),
         failOn: choice([...severities, "none"])
             .default("high")
             .describe("Findings of this severity and worse refuse the image"),
@@ -67,9 +67,11 @@ export function scan(now: Date) {
         advisories: text("a folder")
             .optional()
             .describe("A folder of advisories to scan against, instead of the public database"),
+        advisoriesUse: choice(["always", "offline"])
+            .default("always")
+            .describe("`offline`: the advisories are used only where the public database can't be reached"),
         database: fields({
             maxAge: duration.default("5 days").describe("An older database refuses"),
-            url: address("the address of a mirror of the database").optional(),
         })
             .optional()
             .describe("The public vulnerability database"),
@@ -132,8 +134,6 @@ export const sign = late(
                     provider: choice(["github-actions", "google", "spiffe", "filesystem", "buildkite-agent", "envvar"])
                         .optional()
                         .describe("Where the identity's token comes from; found out when unset"),
-                    fulcioUrl: address("an address of Fulcio").optional(),
-                    rekorUrl: address("an address of Rekor").optional(),
                 }),
             ),
         }),

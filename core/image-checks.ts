@@ -20,7 +20,6 @@ export function crossChecks(value: unknown, ctx: z.core.$RefinementCtx<unknown>)
     checkTags(value, tell);
     checkSecrets(value, tell);
     checkScan(value, tell);
-    checkExports(value, tell);
 }
 
 function checkTestPlatforms({ platforms, test }: Record<string, unknown>, tell: Report): void {
@@ -99,7 +98,11 @@ function checkScan({ scan }: Record<string, unknown>, tell: Report): void {
     if (!isTable(scan)) {
         return;
     }
-    if (scan.advisories !== undefined && scan.database !== undefined) {
+    if (scan.advisoriesUse === "offline" && scan.advisories === undefined) {
+        const expected = "advisories, the folder that is used offline";
+        tell(["scan", "advisoriesUse"], { found: "set without advisories", expected });
+    }
+    if (scan.advisories !== undefined && scan.advisoriesUse !== "offline" && scan.database !== undefined) {
         const hint = "leave out database, or scan against the public one";
         tell(["scan", "database"], {
             found: "set together with advisories, which take its place",
@@ -110,23 +113,5 @@ function checkScan({ scan }: Record<string, unknown>, tell: Report): void {
     if (scan.advisories !== undefined && scan.scanner === "trivy") {
         const found = "set for trivy, which has no database of one's own";
         tell(["scan", "advisories"], { found, expected: 'scanner "grype"' });
-    }
-}
-
-function checkExports({ exports }: Record<string, unknown>, tell: Report): void {
-    const seen = new Map<string, number>();
-    for (const [index, item] of (Array.isArray(exports) ? exports : []).entries()) {
-        const destinations = isTable(item) ? Object.values(item).filter(isTable) : [];
-        for (const { dest } of destinations) {
-            const earlier = typeof dest === "string" ? seen.get(dest) : undefined;
-            if (earlier !== undefined) {
-                tell(["exports", index], {
-                    found: `writes where exports[${earlier}] does`,
-                    expected: "a path of its own",
-                });
-            } else if (typeof dest === "string") {
-                seen.set(dest, index);
-            }
-        }
     }
 }

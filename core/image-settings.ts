@@ -6,7 +6,7 @@ import { place, platform, platformIdentity, tag, unshown } from "./leaves";
 import { FormatError } from "./problems";
 import { parseReference } from "./reference";
 import { always, choice, type Fault, faultIn, flag, late, secretText, text } from "./schema";
-import { exactlyOne, fields, list, table } from "./schema-tables";
+import { fields, list, table } from "./schema-tables";
 import { checkSettings, type Late, parseSettings } from "./settings";
 import { parseVersion, versionExpected } from "./tags";
 import { quote } from "./text";
@@ -43,8 +43,6 @@ function isAddress(text: string): boolean {
 function nameFault(pattern: RegExp, expected: string): (name: string) => Fault | undefined {
     return (name) => (pattern.test(name) ? undefined : { found: `${quote(name)} is not a name`, expected });
 }
-
-const destination = fields({ dest: text("a path") });
 
 /**
  * The schema of a MultiPlatformImage's plain arguments: fleet, repository and Pulumi's own options are not among them.
@@ -91,13 +89,8 @@ export function imageSettings({ now = new Date() }: { now?: Date } = {}) {
         test: test.optional(),
         sbom: sbom.prefault({}),
         scan: scan(now).prefault({}),
-        sign: sign.optional(),
+        sign,
         revision: revision.optional(),
-        exports: late(
-            list(exactlyOne({ docker: destination, oci: destination, tar: destination, local: destination }), {
-                of: "exports",
-            }),
-        ).default([]),
     }).superRefine(crossChecks, always);
 }
 

@@ -31,6 +31,8 @@ export class FormatError extends Error {
 /** All the problems of one subject's settings, in the order of the settings. */
 export class SettingsError extends Error {
     override readonly name = "SettingsError";
+    /** Pulumi prints an error that has this by its message alone, without a stack (@pulumi/pulumi: errors.ts, RunError). */
+    readonly __pulumiRunError = true;
 
     /**
      * @param subject what the settings belong to: `MultiPlatformImage "app"`.

@@ -40,7 +40,7 @@ export interface ListRules<T> {
 }
 
 /** A list; each wrong item is a problem of its own, and so is each item that comes again. */
-export function list<T>(item: z.ZodType<T, T>, { of, min = 0, identity }: ListRules<T>): z.ZodType<T[], T[]> {
+export function list<T>(item: z.ZodType<T>, { of, min = 0, identity }: ListRules<T>): z.ZodType<T[]> {
     const expected = `a list of ${of}${min > 0 ? `, at least ${min === 1 ? "one" : min}` : ""}`;
     return z.array(late(item), { error: expected }).superRefine((items, ctx) => {
         if (!Array.isArray(items)) {
@@ -66,11 +66,11 @@ export function list<T>(item: z.ZodType<T, T>, { of, min = 0, identity }: ListRu
 
 /** A table whose names the user chooses. */
 export function table<T>(
-    value: z.ZodType<T, T>,
+    value: z.ZodType<T>,
     of: string,
     nameFault: (name: string) => Fault | undefined = (name) =>
         name.trim() === "" ? { found: "an empty name", expected: "a name" } : undefined,
-): z.ZodType<Record<string, T>, Record<string, T>> {
+): z.ZodType<Record<string, T>> {
     return z.record(z.string(), late(value), { error: `a table of ${of}` }).superRefine((entries, ctx) => {
         for (const name of isTable(entries) ? Object.keys(entries) : []) {
             const fault = nameFault(name);

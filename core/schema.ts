@@ -175,12 +175,13 @@ export function off(): z.ZodType<false, false> {
 }
 
 /** Lets {@link Unresolved} stand for a whole list or table. */
-export function late<T>(schema: z.ZodType<T>): z.ZodType<T> {
+export function late<T, Given>(schema: z.ZodType<T, Given>): z.ZodType<T, Given> {
     // An empty expectation is left out of messages: nobody writes an Unresolved by hand.
     const unknownYet = z.custom<T>().check((payload) => {
         if (!Unresolved.is(payload.value)) {
             report(payload, { found: kindOf(payload.value), expected: "", wrongKind: true });
         }
     });
-    return z.union([unknownYet.meta({ unresolved: true }), schema]);
+    const marked = unknownYet.meta({ unresolved: true }) as z.ZodType<T, unknown> as z.ZodType<T, Given>;
+    return z.union([marked, schema]);
 }

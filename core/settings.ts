@@ -42,7 +42,7 @@ export function checkSettings<T>(subject: string, schema: z.ZodType<T>, value: u
 }
 
 /** `["scan", "ignore", 0, "until"]` as a program writes it; names that are no identifiers are put in brackets. */
-export function formatPath(path: Path): string {
+function formatPath(path: Path): string {
     return path.reduce<string>((before, part) => {
         if (typeof part === "number") {
             return `${before}[${part}]`;

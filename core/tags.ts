@@ -13,7 +13,7 @@ export const versionExpected = 'a SemVer version such as "1.4.2"';
  */
 export function parseVersion(text: string): string {
     const version = semver.parse(text);
-    if (version === null || version.raw !== text || text.startsWith("v")) {
+    if (version === null || text.split("+")[0] !== version.version) {
         // Only what is one small step away is suggested: "v1.4.2", "1.4".
         const completed = /^v?\d+(\.\d+){0,2}$/.test(text) ? semver.coerce(text)?.version : semver.clean(text);
         const hint = completed ? `did you mean "${completed}"?` : undefined;

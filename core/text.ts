@@ -19,6 +19,9 @@ export function count(amount: number, noun: string): string {
     return `${amount} ${noun}${amount === 1 ? "" : "s"}`;
 }
 
+/** Swapping two letters is the likelier slip of the fingers than hitting a wrong one, so it counts as a little less. */
+const swap = 0.9;
+
 /** Edits (insert, delete, substitute, swap of neighbours) between two words: optimal string alignment. */
 function distance(left: string, right: string): number {
     let beforePrevious: number[] = [];
@@ -33,7 +36,7 @@ function distance(left: string, right: string): number {
                 (previous[column - 1] ?? 0) + (same ? 0 : 1),
             );
             if (row > 1 && column > 1 && left[row - 1] === right[column - 2] && left[row - 2] === right[column - 1]) {
-                best = Math.min(best, (beforePrevious[column - 2] ?? 0) + 1);
+                best = Math.min(best, (beforePrevious[column - 2] ?? 0) + swap);
             }
             current.push(best);
         }

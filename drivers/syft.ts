@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, renameSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { isDigest } from "../core/digest";
@@ -60,17 +60,16 @@ export async function generateSbom(request: SbomRequest): Promise<Sbom> {
         throw new Error(`${request.reference}: a bill of materials is made of a digest, not of a tag that may move`);
     }
     const outDir = resolve(request.outDir);
-    const syftJsonPath = join(outDir, "sbom.syft.json");
-    const spdxJsonPath = join(outDir, "sbom.spdx.json");
-    const durationMs = await inTemporaryFolder(async (folder) => {
-        const result = await run(
+    return inTemporaryFolder(async (folder) => {
+        const [syftJson, spdxJson] = [join(folder, "sbom.syft.json"), join(folder, "sbom.spdx.json")];
+        const { durationMs } = await run(
             "syft",
             [
                 "scan",
                 `registry:${request.reference}`,
                 ...["--config", emptyConfiguration(folder)],
                 ...(request.platform ? ["--platform", request.platform] : []),
-                ...["-o", `syft-json=${syftJsonPath}`, "-o", `spdx-json=${spdxJsonPath}`],
+                ...["-o", `syft-json=${syftJson}`, "-o", `spdx-json=${spdxJson}`],
             ],
             {
                 cwd: folder,
@@ -87,15 +86,17 @@ export async function generateSbom(request: SbomRequest): Promise<Sbom> {
                 where: request.reference,
             },
         );
-        return result.durationMs;
+        const { packages, manifestDigest, syftVersion } = readSyftJson(syftJson);
+        if (manifestDigest !== digest) {
+            const found = manifestDigest ?? "no image";
+            throw new Error(`syft ${syftVersion} read ${found} where ${request.reference} was asked for`);
+        }
+        // syft creates its files before it reads the image: only here are they whole.
+        const sbom = { syftJsonPath: join(outDir, "sbom.syft.json"), spdxJsonPath: join(outDir, "sbom.spdx.json") };
+        renameSync(syftJson, sbom.syftJsonPath);
+        renameSync(spdxJson, sbom.spdxJsonPath);
+        return { ...sbom, packages, syftVersion, durationMs };
     }, outDir);
-    const { packages, manifestDigest, syftVersion } = readSyftJson(syftJsonPath);
-    if (manifestDigest !== digest) {
-        throw new Error(
-            `syft ${syftVersion} read ${manifestDigest ?? "no image"} where ${request.reference} was asked for`,
-        );
-    }
-    return { syftJsonPath, spdxJsonPath, packages, syftVersion, durationMs };
 }
 
 /**

@@ -1,5 +1,5 @@
 import { createPrivateKey, KeyObject, type webcrypto as WebCrypto, webcrypto, X509Certificate } from "node:crypto";
-import { isIP } from "node:net";
+import { alternativeNames, canonicalAddress, requireAlternativeNames, requireNameAndDays } from "./x509-names";
 
 /** A certificate with its private key. The key is a secret: PKCS#8, PEM. */
 export interface CertificateWithKey {
@@ -65,8 +65,6 @@ const DAY_MS = 86_400_000;
 /** Certificates are valid a little before they were made: the nodes' clocks need not agree with ours. */
 const CLOCK_SKEW_MS = 5 * 60_000;
 const KEY_ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
-const HOST_NAME =
-    /^(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*$/i;
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
 
 /**
@@ -189,35 +187,9 @@ async function loadX509(): Promise<X509Library> {
     return import("@peculiar/x509");
 }
 
-function requireNameAndDays(name: string, days: number): void {
-    if (name.trim() === "") {
-        throw new Error("a certificate needs a name");
-    }
-    if (name.length > 64) {
-        throw new Error(`certificate "${name}": a common name has at most 64 characters (RFC 5280, ub-common-name)`);
-    }
-    if (!(days > 0 && Number.isFinite(days))) {
-        throw new Error(`certificate "${name}": a validity of ${days} days; expected a positive number`);
-    }
-}
-
 /** As a UTF8String, said explicitly: the library would read a bare `#…` as hex-encoded DER (RFC 4514). */
 function commonName(x509: X509Library, value: string): InstanceType<X509Library["Name"]> {
     return new x509.Name([{ CN: [{ utf8String: value }] }]);
-}
-
-function requireAlternativeNames(usage: "server" | "client", dnsNames: string[], ipAddresses: string[]): void {
-    if (usage === "server" && dnsNames.length + ipAddresses.length === 0) {
-        throw new Error("a server certificate needs at least one DNS name or IP address that its clients dial");
-    }
-    const badName = dnsNames.find((name) => !HOST_NAME.test(name) || isIP(name) !== 0);
-    if (badName !== undefined) {
-        throw new Error(`"${badName}" is not a DNS name${isIP(badName) ? "; an address goes to ipAddresses" : ""}`);
-    }
-    const badAddress = ipAddresses.find((address) => isIP(address) === 0);
-    if (badAddress !== undefined) {
-        throw new Error(`"${badAddress}" is not an IP address; a host name goes to dnsNames`);
-    }
 }
 
 async function importAuthorityKey(
@@ -264,16 +236,4 @@ function parse(pem: string): X509Certificate {
 
 function fingerprintOf(certificate: X509Certificate): string {
     return `sha256:${certificate.fingerprint256.replaceAll(":", "").toLowerCase()}`;
-}
-
-/** Node prints alternative names as `DNS:a, IP Address:1.2.3.4`; a value with a comma or quote in it as a JSON string. */
-function alternativeNames(text: string): { type: string; value: string }[] {
-    return [...text.matchAll(/(?:^|, )([A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^,]*)/g)].map(([, type = "", value = ""]) => ({
-        type,
-        value: value.startsWith('"') ? String(JSON.parse(value)) : value,
-    }));
-}
-
-function canonicalAddress(address: string): string {
-    return isIP(address) === 6 ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address;
 }

@@ -29,12 +29,15 @@ export class Deployment {
 
     constructor(private readonly run: Run) {
         this.steps = new Steps(run);
-        this.owners = new Owners(run, this.steps, (urn) => {
-            const old = this.olds.get(urn);
-            if (old) this.claimed.add(old);
-            return old;
-        });
+        this.owners = new Owners(run, this.steps, this.states, (urn) => this.claim(urn));
         for (const resource of run.store.resources) if (!resource.delete) this.olds.set(resource.urn, resource);
+    }
+
+    /** The resource of that name in the last run; it is spoken for, so it won't be deleted. */
+    private claim(...urns: string[]): ResourceState | undefined {
+        const old = urns.map((urn) => this.olds.get(urn)).find((found) => found && !this.claimed.has(found));
+        if (old) this.claimed.add(old);
+        return old;
     }
 
     register(goal: Goal): Promise<Registered> {
@@ -56,12 +59,10 @@ export class Deployment {
             if (this.seen.has(urn)) throw new Error(`Duplicate resource URN '${urn}'; try giving it a unique name`);
             this.seen.add(urn);
             const aliases = aliasUrns(goal, stack, project, this.formerly.get(goal.parent) ?? []);
-            const old = [urn, ...aliases].map((name) => this.olds.get(name)).find((found) => found && !this.claimed.has(found));
             if (aliases.length > 0) this.formerly.set(urn, aliases);
-            if (old) this.claimed.add(old);
-            if (needs({ urn, custom: true, ...goal }).some((dependency) => this.bad.has(dependency))) {
-                return this.miss(urn, "skip");
-            }
+            const old = this.claim(urn, ...aliases);
+            const lost = !this.run.preview && hasUnknown(goal.inputs); // an output of what failed, by a way the SDK doesn't track
+            if (lost || needs({ urn, ...goal }).some((dependency) => this.bad.has(dependency))) return this.miss(urn, "skip");
             const state = await this.step(goal, urn, old);
             this.states.set(urn, state);
             return { urn, id: state.id ?? "", outputs: state.outputs ?? {}, result: "success" };
@@ -80,7 +81,6 @@ export class Deployment {
         const { report, store, preview } = this.run;
         const kind = unsupportedKind(goal.inputs);
         if (kind) throw new Error(`${goal.type} ${goal.name} has ${kind} among its inputs: not supported by the embedded engine`);
-        if (!preview && hasUnknown(goal.inputs)) throw new Error("an input is unknown although nothing it depends on failed");
         const isProvider = goal.type.startsWith(PROVIDER_TYPE);
         const owner = goal.custom && !isProvider ? await this.owners.of(goal) : undefined;
         const live = old && !old.pendingReplacement && !old.external ? old : undefined;
@@ -221,13 +221,12 @@ export class Deployment {
         };
     }
 
-    /** The outputs of a component or of the stack. What failed has unknown values: they are left out. */
+    /** The outputs of a component or of the stack. Unknown ones follow from a failure: the last update's outputs stay. */
     registerOutputs(urn: string, outputs: Properties): void {
         const state = this.states.get(urn);
-        if (!state) return;
-        const known = Object.entries(outputs).filter(([, value]) => this.run.preview || !hasUnknown(value));
-        const next = { ...state, outputs: Object.fromEntries(known) };
-        if (state.type === STACK_TYPE) this.outputs = next.outputs;
+        if (!state || (!this.run.preview && hasUnknown(outputs))) return;
+        const next = { ...state, outputs };
+        if (state.type === STACK_TYPE) this.outputs = outputs;
         this.states.set(urn, next);
         if (!this.run.preview) this.run.store.replace(state, next);
     }
@@ -235,8 +234,7 @@ export class Deployment {
     /** Reads a resource that the stack doesn't own. */
     async read(goal: Goal, id: string): Promise<Registered> {
         const urn = makeUrn(this.run.stack, this.run.project, goal.parent, goal.type, goal.name);
-        const old = this.olds.get(urn);
-        if (old) this.claimed.add(old);
+        const old = this.claim(urn);
         this.seen.add(urn);
         const { provider, reference } = await this.owners.of(goal);
         const answer = await provider.read(urn, id, {}, this.steps.plain(provider, goal.inputs));

@@ -8,16 +8,14 @@ import * as proto from "@pulumi/pulumi/proto/resource_pb";
 import { Empty } from "google-protobuf/google/protobuf/empty_pb";
 import type { Deployment } from "./deployment";
 import { type Goal, readGoal } from "./goal";
-import { fromStruct, toStruct } from "./plugin";
+import { CHANNEL, fromStruct, toStruct } from "./plugin";
 import type { Severity } from "./provider";
 import type { Report } from "./report";
 
 /** What is really implemented; the SDK leaves out or refuses the rest by name. */
 const FEATURES = new Set(["secrets", "resourceReferences", "aliasSpecs"]);
 
-const CHANNEL = { "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 };
-
-type Handler = grpc.handleUnaryCall<never, unknown>;
+type Handler = grpc.handleUnaryCall<unknown, unknown>;
 
 /** A method from an async function; what it throws goes back to the program as the call's error. */
 function method<Request>(answer: (request: Request) => Promise<unknown> | unknown): Handler {
@@ -64,7 +62,7 @@ export class Monitor {
         this.server.forceShutdown();
     }
 
-    private monitorMethods(): Record<string, Handler> {
+    private monitorMethods(): grpc.UntypedServiceImplementation {
         return {
             supportsFeature: method((request: proto.SupportsFeatureRequest) =>
                 new proto.SupportsFeatureResponse().setHassupport(FEATURES.has(request.getId())),
@@ -96,7 +94,7 @@ export class Monitor {
         };
     }
 
-    private engineMethods(): Record<string, Handler> {
+    private engineMethods(): grpc.UntypedServiceImplementation {
         let root = "";
         const severities: [number, Severity][] = [
             [LogSeverity.DEBUG, "debug"],

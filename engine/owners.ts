@@ -15,10 +15,11 @@ export interface Owner {
 export class Owners {
     private readonly defaults = new Map<string, Promise<Owner>>();
 
-    /** `claim` finds a resource of the last run and keeps it from being deleted. */
+    /** `states`: resources of this run; `claim` finds one of the last run and keeps it from being deleted. */
     constructor(
         private readonly run: Run,
         private readonly steps: Steps,
+        private readonly states: ReadonlyMap<string, ResourceState>,
         private readonly claim: (urn: string) => ResourceState | undefined,
     ) {}
 
@@ -28,9 +29,9 @@ export class Owners {
 
     private async named(reference: string): Promise<Owner> {
         const urn = reference.slice(0, reference.lastIndexOf("::"));
-        const state = this.run.store.resources.find((resource) => resource.urn === urn && !resource.delete);
+        const state = this.states.get(urn);
         if (!state) throw new Error(`provider ${urn} can't be used before it was created`);
-        return { reference: `${urn}::${state.id}`, provider: await this.run.providers.get(`${urn}::${state.id}`, state.inputs ?? {}) };
+        return { reference, provider: await this.run.providers.get(reference, state.inputs ?? {}) };
     }
 
     private byDefault(name: string, version: string): Promise<Owner> {

@@ -37,6 +37,8 @@ export function spawnGuarded(
     }
     const exited = new Promise<number>((resolve, reject) => {
         child.on("error", reject);
+        // Output is complete at "close", but a daemon that kept the pipe must not hold up the end.
+        child.on("exit", (code) => setTimeout(() => resolve(code ?? 137), 200).unref());
         child.on("close", (code) => resolve(code ?? 137));
     });
     return {

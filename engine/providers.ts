@@ -1,5 +1,5 @@
 /** The providers of one operation: made once for each provider resource, configured from its inputs. */
-import { PROVIDER_TYPE, packageOf, typeOf } from "./goal";
+import { packageOf, typeOf } from "./goal";
 import { dynamicProvider, pluginOnPath } from "./plugin";
 import type { Properties, Provider, ProviderFactory, ProviderHost } from "./provider";
 
@@ -8,7 +8,7 @@ export const DYNAMIC = "pulumi-nodejs";
 
 const BUILT_IN: Record<string, ProviderFactory> = {
     [DYNAMIC]: dynamicProvider,
-    "docker-build": async (host, version) => (await import("./docker-build")).dockerBuildProvider(host, version),
+    "docker-build": async (host, version) => (await import("./docker-build/index.js")).createDockerBuild(host, version),
 };
 
 /** Packages that exist only inside the real engine. */
@@ -50,7 +50,7 @@ export class Providers {
     }
 
     private async configure(reference: string, inputs: Properties): Promise<Provider> {
-        const name = packageOf(typeOf(reference).slice(0) || PROVIDER_TYPE);
+        const name = packageOf(typeOf(reference));
         const provider = await (this.spare.get(name) ?? this.make(name, String(inputs.version ?? "")));
         this.spare.delete(name);
         await provider.configure(inputs);

@@ -87,7 +87,7 @@ export class Report {
     summary(verb: string, seconds: number): void {
         const { same, ...changed } = this.changes;
         const parts = Object.entries(changed).filter(([, count]) => count > 0);
-        const words = parts.map(([op, count]) => `${count} to ${op}`.replace("to ", this.preview ? "to " : ""));
+        const words = parts.map(([op, count]) => `${count} ${this.preview ? `to ${op}` : `${op}d`}`);
         this.print(`Resources: ${[...words, `${same} unchanged`].join(", ")}`);
         this.print(`${verb} ${this.failed ? `failed, ${this.errors.length} error(s)` : "succeeded"} in ${seconds.toFixed(1)}s`);
     }

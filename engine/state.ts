@@ -226,10 +226,13 @@ export class StateStore {
     }
 
     private convert(resource: ResourceState, change: (node: Value) => Value | undefined): ResourceState {
-        const result = { ...resource };
-        if (resource.inputs) result.inputs = rewriteProperties(resource.inputs, change);
-        if (resource.outputs) result.outputs = rewriteProperties(resource.outputs, change);
-        return result;
+        const { inputs, outputs, ...rest } = resource;
+        const there = (properties?: Properties): properties is Properties => Object.keys(properties ?? {}).length > 0;
+        return {
+            ...rest,
+            ...(there(inputs) && { inputs: rewriteProperties(inputs, change) }),
+            ...(there(outputs) && { outputs: rewriteProperties(outputs, change) }),
+        };
     }
 
     /** Untouched resources still name what was renamed by an alias. */

@@ -80,10 +80,8 @@ export class Steps {
     }
 
     private save(): void {
-        // A microtask later the step's outcome is recorded too, and one write takes both.
-        queueMicrotask(() => {
-            this.run.store.flush().catch((error: Error) => this.run.report.error("", `the state can't be written: ${error.message}`));
-        });
+        const failed = (error: Error) => this.run.report.error("", `the state can't be written: ${error.message}`);
+        this.run.store.flush().catch(failed);
     }
 
     async create(provider: Provider, next: ResourceState, old?: ResourceState): Promise<ResourceState> {

@@ -7,7 +7,7 @@ import type { Clock } from "./retry";
 import { fetchToken, type Token } from "./token";
 import type { Transport } from "./transport";
 
-export interface AuthorizerOptions {
+interface AuthorizerOptions {
     /** Scheme, host and port of the registry's API. */
     origin: string;
     /** The registry as references and credential stores name it. */
@@ -58,7 +58,8 @@ export class Authorizer {
         const challenge =
             challenges.find(({ scheme, parameters }) => scheme === "bearer" && parameters.realm) ??
             challenges.find(({ scheme }) => scheme === "basic");
-        this.#challenge = challenge;
+        // Its scope is what this one request lacks, not what later ones need.
+        this.#challenge = challenge && { ...challenge, parameters: { ...challenge.parameters, scope: "" } };
         if (!challenge) return undefined;
         if (refused !== undefined && !(await this.#forgetToken(refused, signal))) this.#credential = undefined;
         const header = await this.#answer(challenge, scopes, signal);

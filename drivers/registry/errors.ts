@@ -32,7 +32,7 @@ export type RegistryErrorCode =
     | "BAD_CONTENT";
 
 /** What a {@link RegistryError} is made of. */
-export interface RegistryErrorDetails {
+interface RegistryErrorDetails {
     code: RegistryErrorCode;
     /** One sentence, without secrets. */
     reason: string;
@@ -49,7 +49,7 @@ export interface RegistryErrorDetails {
 }
 
 /** Origin and path only: user info, query and fragment may carry credentials (signed storage URLs, upload state). */
-export function safeUrl(url: URL | string): string {
+function safeUrl(url: URL | string): string {
     const parsed = typeof url === "string" ? new URL(url) : url;
     return `${parsed.protocol}//${parsed.host}${parsed.pathname}`;
 }
@@ -180,7 +180,10 @@ export function fromTransport(error: unknown, method: string, url: URL): Registr
         ...at,
         code: code === "UND_ERR_CONNECT_TIMEOUT" || code === "ETIMEDOUT" ? "TIMEOUT" : "CONNECTION_LOST",
         reason: `connection to ${host} failed: ${code ? `${code}: ` : ""}${text.slice(0, 200)}`,
-        next: "look at the registry's log and the network between, then run again",
+        // TLS 1.3 refuses a client only after the handshake, and often all that is seen of it is a closed connection.
+        next:
+            "look at the registry's log and the network between, then run again" +
+            (url.protocol === "https:" ? "; where it asks for a client certificate, set clientCert and clientKey" : ""),
         retryable: true,
     });
 }

@@ -3,7 +3,7 @@ import { RegistryError, type RegistryErrorCode } from "./errors";
 import { parseRetryAfter } from "./retry";
 import { header, type WireReply } from "./transport";
 
-export interface ResponseContext {
+interface ResponseContext {
     method: string;
     /** The registry as references name it. */
     registry: string;

@@ -11,7 +11,7 @@ export interface Token {
     usableUntil: number;
 }
 
-export interface TokenRequest {
+interface TokenRequest {
     transport: Transport;
     clock: Clock;
     /** Of the registry that sent the challenge. */

@@ -9,7 +9,7 @@ const MAX_REDIRECTS = 5;
 /** The slowest transfer that is still waited for: a second more for each MiB. */
 const MS_PER_BYTE = 1000 / (1024 * 1024);
 
-export interface TransportOptions {
+interface TransportOptions {
     /** Scheme, host and port of the registry: the only one that is shown the client certificate. */
     origin: string;
     /** PEM, one or more certificates; trusted besides the system's. */

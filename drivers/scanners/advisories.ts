@@ -1,7 +1,8 @@
 import { createHash, randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
+import { SettingsError } from "../../core/problems";
 import { run } from "../process";
 import { cacheRoot, findTool } from "../tools";
 import { DatabaseError } from "./database";
@@ -17,42 +18,63 @@ export interface AdvisoryDatabase {
 
 const TOOL = "grype-advisories";
 const SUMMARY = "advisories.json";
+const DATABASE = "database";
 /** A folder that a killed process left behind is removed once it is older than any run takes. */
 const ABANDONED_MS = 3_600_000;
 
-const summary = z.object({ advisories: z.int().nonnegative() });
+/** What the program prints (tools/grype/advisories). */
+const summary = z.object({
+    advisories: z.int().nonnegative(),
+    problems: z
+        .array(z.object({ file: z.string(), field: z.string(), found: z.string(), expected: z.string() }))
+        .nullish(),
+});
 
 const underWay = new Map<string, Promise<AdvisoryDatabase>>();
 
 /**
  * The database of a folder of advisories, made once for its content and then kept in the cache.
  *
- * @throws DatabaseError when the folder is missing or holds no advisory, CommandError when one can't be read.
+ * @throws DatabaseError when the folder can't be read or holds no advisory, SettingsError with all that is wrong in them.
  */
 export async function advisoryDatabase(directory: string): Promise<AdvisoryDatabase> {
-    const key = databaseKey(resolve(directory));
-    const path = join(cacheRoot(), "advisories", key);
-    const making = underWay.get(path) ?? make(resolve(directory), path).finally(() => underWay.delete(path));
+    const folder = resolve(directory);
+    const path = join(cacheRoot(), "advisories", databaseKey(folder));
+    const making = underWay.get(path) ?? make(folder, path).finally(() => underWay.delete(path));
     underWay.set(path, making);
     return making;
 }
 
 async function make(directory: string, path: string): Promise<AdvisoryDatabase> {
     if (!existsSync(path)) {
-        removeAbandoned(join(path, ".."));
+        removeAbandoned(dirname(path));
         const temporary = `${path}.${randomUUID()}.tmp`;
         mkdirSync(temporary, { recursive: true });
         try {
-            const { stdout } = await run(TOOL, ["--in", directory, "--out", temporary], { where: directory });
-            writeFileSync(join(temporary, SUMMARY), JSON.stringify(parseReport(TOOL, stdout, summary)));
+            const made = await convert(directory, join(temporary, DATABASE));
+            writeFileSync(join(temporary, SUMMARY), JSON.stringify(made));
             publish(temporary, path);
         } finally {
             rmSync(temporary, { recursive: true, force: true });
         }
     }
     const { advisories } = parseReport(TOOL, readFileSync(join(path, SUMMARY)), summary);
+    return { path: join(path, DATABASE), advisories };
+}
+
+async function convert(directory: string, out: string): Promise<{ advisories: number }> {
+    // 1: the advisories have problems (listed on stdout), or the program itself has (then nothing is there).
+    const result = await run(TOOL, ["--in", directory, "--out", out], { okExitCodes: [0, 1], where: directory });
+    if (result.exitCode !== 0 && result.stdout.trim() === "") {
+        throw new Error(`${TOOL} failed (${directory}): ${result.stderr.trim()}`);
+    }
+    const { advisories, problems } = parseReport(TOOL, result.stdout, summary);
+    if (result.exitCode !== 0 || problems?.length) {
+        const found = (problems ?? []).map(({ file, field, ...rest }) => ({ path: `${file}: ${field}`, ...rest }));
+        throw new SettingsError(`advisories in ${directory}`, found);
+    }
     if (advisories === 0) throw empty(directory);
-    return { path, advisories };
+    return { advisories };
 }
 
 /** In one step, so that nobody sees half a database; where another process was first, its database is the same. */
@@ -88,7 +110,7 @@ function databaseKey(directory: string): string {
 
 function advisoryFiles(directory: string): string[] {
     try {
-        return readdirSync(directory, { recursive: true, encoding: "utf8" })
+        return readdirSync(directory)
             .filter((file) => /\.ya?ml$/.test(file))
             .sort();
     } catch (error) {
@@ -103,7 +125,7 @@ function empty(directory: string): DatabaseError {
 }
 
 function removeAbandoned(folder: string): void {
-    mkdirSync(folder, { recursive: true });
+    if (!existsSync(folder)) return;
     for (const name of readdirSync(folder).filter((each) => each.endsWith(".tmp"))) {
         const path = join(folder, name);
         const modified = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();

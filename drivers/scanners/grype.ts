@@ -61,8 +61,7 @@ export class GrypeScanner implements Scanner {
             const own = await advisoryDatabase(database.directory);
             const env = { GRYPE_DB_CACHE_DIR: own.path, GRYPE_DB_VALIDATE_AGE: "false" };
             const { report, raw } = await this.match(request, sbomPath, env);
-            const { built } = report.descriptor.db.status;
-            return this.report(report, raw, packages, { source: "advisories", built, advisories: own.advisories });
+            return this.report(report, raw, packages, { source: "advisories", advisories: own.advisories });
         }
         const maxAgeDays = database.maxAgeDays ?? DEFAULT_MAX_AGE_DAYS;
         const refreshFailure = await refreshDatabase("grype", () => updateDatabase(request.signal));

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { z } from "zod";
 import { type Severity, severities } from "../../core/verdict";
 
@@ -8,6 +8,7 @@ import { type Severity, severities } from "../../core/verdict";
  * @throws Error naming what is different.
  */
 export function readReport<T>(scanner: string, path: string, schema: z.ZodType<T>): { report: T; raw: Buffer } {
+    if (!existsSync(path)) throw new Error(`${scanner} ended without an error and without a report`);
     const raw = readFileSync(path);
     return { report: parseReport(scanner, raw, schema), raw };
 }

@@ -33,7 +33,7 @@ export interface ScanReport {
     scannerVersion: string;
     database: {
         source: ScanDatabase["kind"];
-        /** ISO 8601. */
+        /** ISO 8601, of the public database. */
         built?: string;
         /** How many advisories the database holds, where they are the organization's own. */
         advisories?: number;

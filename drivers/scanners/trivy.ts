@@ -50,7 +50,7 @@ const trivyVersion = z.object({
     VulnerabilityDB: z.object({ UpdatedAt: z.iso.datetime({ offset: true }) }).nullish(),
 });
 
-/** Scans the image itself with trivy, 0.57 or newer (`--cache-backend memory`, which lets scans run side by side). */
+/** Scans the image itself with trivy, 0.53 or newer (`--cache-backend memory`, which lets scans run side by side). */
 export class TrivyScanner implements Scanner {
     readonly name = "trivy";
 
@@ -95,7 +95,6 @@ export class TrivyScanner implements Scanner {
         ];
         await this.trivy(args, folder, {
             env: {
-                ...(request.plainHttp ? { TRIVY_NON_SSL: "true" } : {}),
                 ...(request.ca ? { SSL_CERT_FILE: resolve(request.ca) } : {}),
                 ...(request.dockerConfig ? { DOCKER_CONFIG: resolve(request.dockerConfig) } : {}),
             },

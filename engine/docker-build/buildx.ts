@@ -1,134 +1,89 @@
-/** Runs `docker-buildx build` so that neither a cancelled nor a killed engine leaves it behind. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
+/** Runs `docker-buildx build`: secrets in its environment only, credentials in a configuration that lives as long as the build. */
 import { accessSync, constants } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { homedir, hostname, tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
-import { createInterface } from "node:readline";
+import { spawnGuarded } from "../processes";
 import { buildCommand } from "./flags";
 import type { Image } from "./shape";
 
-const TAIL_LINES = 20;
-/** How long buildx may take to end the build on its node before it is killed. */
+/** Lines of output that a failed build leaves in the log. */
+const TAIL = 20;
+/** How long a cancelled buildx may take to end the build on its node before it is killed. */
 const GRACE_MS = 5_000;
 
-function dockerFolder(): string {
-    return resolve(process.env.DOCKER_CONFIG || join(homedir(), ".docker"));
-}
-
-function find(tool: string, ...folders: string[]): string | undefined {
-    const candidates = [...(process.env.PATH ?? "").split(delimiter).filter(Boolean), ...folders].map((folder) =>
-        join(folder, tool),
-    );
-    return candidates.find((path) => {
-        try {
-            accessSync(path, constants.X_OK);
-            return true;
-        } catch {
-            return false;
-        }
-    });
-}
+const dockerFolder = () => resolve(process.env.DOCKER_CONFIG || join(homedir(), ".docker"));
 
 function findBuildx(): string {
     const cache =
         process.env.BUILDFLEET_CACHE || join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "buildfleet");
-    const plugins = join(dockerFolder(), "cli-plugins");
-    const found = find("docker-buildx", join(cache, "bin"), plugins);
-    if (!found)
-        throw new Error(
-            `docker-buildx was not found on PATH, in ${join(cache, "bin")} or in ${plugins}; install it there`,
-        );
-    return found;
+    const folders = [
+        ...(process.env.PATH ?? "").split(delimiter),
+        join(cache, "bin"),
+        join(dockerFolder(), "cli-plugins"),
+    ];
+    for (const path of folders.filter(Boolean).map((folder) => join(folder, "docker-buildx"))) {
+        try {
+            accessSync(path, constants.X_OK);
+            return path;
+        } catch {
+            // Not here: the next folder.
+        }
+    }
+    throw new Error(`docker-buildx was not found on PATH nor in ${folders.slice(-2).join(" or ")}; install it there`);
 }
 
 export interface BuildRun {
     directory: string;
     signal: AbortSignal;
-    /** Every line of buildx's output, secrets replaced by `[secret]`. */
-    onLine(line: string): void;
+    /** Gets every line of the output, and after a failure the last ones together; secrets are replaced by `[secret]`. */
+    log(text: string, ephemeral: boolean): void;
 }
 
-/** A build that failed: the message is the plugin's, `tail` the last lines of the output. */
-export class BuildError extends Error {
-    constructor(
-        message: string,
-        readonly tail: string[],
-    ) {
-        super(message);
-        this.name = "BuildError";
-    }
-}
-
-/** Builds, and returns the digest of what was exported; "" where an export has none. */
-export async function build(image: Image, { directory, signal, onLine }: BuildRun): Promise<string> {
+/** Builds, and returns the digest of what was exported; "" where an export has none. Throws what the plugin would say. */
+export async function build(image: Image, { directory, signal, log }: BuildRun): Promise<string> {
     const buildx = findBuildx();
+    signal.throwIfAborted();
     const folder = await privateFolder();
     try {
-        const metadataFile = join(folder, "metadata.json");
-        const { args, env, input } = buildCommand(image, metadataFile);
-        const config = image.registries.length > 0 ? await dockerConfig(folder, image.registries) : {};
+        const { args, env } = buildCommand(image, folder);
+        if (image.dockerfile?.inline) await writeFile(join(folder, "Dockerfile"), image.dockerfile.inline);
+        if (image.registries.length > 0) Object.assign(env, await dockerConfig(folder, image.registries));
         const hide = redactor([...Object.values(image.secrets), ...image.registries.map(({ password }) => password)]);
         const tail: string[] = [];
         let failure = "";
-        const code = await run(buildx, args, { directory, signal, env: { ...env, ...config }, input }, (text) => {
+        const onLine = (text: string) => {
             const line = hide(text);
+            log(line, true);
             if (line.startsWith("ERROR: ")) failure = line.replace(/^ERROR: (failed to build: )?/, "");
-            else if (line) tail.push(line);
-            tail.splice(0, tail.length - TAIL_LINES);
-            onLine(line);
+            else if (line && tail.push(line) > TAIL) tail.shift();
+        };
+        const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("PULUMI_"));
+        const child = spawnGuarded(buildx, args, {
+            cwd: directory,
+            env: { ...Object.fromEntries(inherited), ...env },
+            onLine,
+        });
+        let killer: NodeJS.Timeout | undefined;
+        const stop = () => {
+            child.kill("SIGTERM");
+            killer = setTimeout(() => child.kill(), GRACE_MS);
+        };
+        signal.addEventListener("abort", stop, { once: true });
+        const code = await child.exited.finally(() => {
+            clearTimeout(killer);
+            signal.removeEventListener("abort", stop);
         });
         signal.throwIfAborted();
         if (code !== 0) {
-            const message = failure.startsWith("no builder ") ? `new builder: ${failure}` : failure;
-            throw new BuildError(message || `docker-buildx ended with ${code}`, tail);
+            log(tail.join("\n"), false);
+            if (failure.startsWith("no builder ")) throw new Error(`new builder: ${failure}`);
+            throw new Error(failure || `docker-buildx ended with exit code ${code}: ${tail.at(-1)}`);
         }
-        const metadata = JSON.parse(await readFile(metadataFile, "utf8")) as Record<string, unknown>;
+        const metadata: Record<string, unknown> = JSON.parse(await readFile(join(folder, "metadata.json"), "utf8"));
         return String(metadata["containerimage.digest"] ?? "");
     } finally {
         await rm(folder, { recursive: true, force: true });
-    }
-}
-
-interface Child {
-    directory: string;
-    env: Record<string, string>;
-    input: string | undefined;
-    signal: AbortSignal;
-}
-
-async function run(
-    buildx: string,
-    args: string[],
-    { directory, env, input, signal }: Child,
-    onLine: (line: string) => void,
-) {
-    signal.throwIfAborted();
-    // The kernel kills buildx with us, even when we are killed (Linux); elsewhere it ends with its terminal.
-    const setpriv = process.platform === "linux" ? find("setpriv") : undefined;
-    const command = [...(setpriv ? [setpriv, "--pdeathsig", "KILL"] : []), buildx, ...args];
-    const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("PULUMI_"));
-    const child = spawn(command[0] ?? buildx, command.slice(1), {
-        cwd: directory,
-        env: { ...Object.fromEntries(inherited), ...env, BUILDX_NO_DEFAULT_ATTESTATIONS: "1" },
-        stdio: "pipe",
-    });
-    let timer: NodeJS.Timeout | undefined;
-    const stop = () => {
-        child.kill("SIGTERM");
-        timer = setTimeout(() => child.kill("SIGKILL"), GRACE_MS);
-    };
-    signal.addEventListener("abort", stop, { once: true });
-    for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on("line", onLine);
-    // buildx may end without reading its input: that is not the error to report.
-    child.stdin.on("error", () => undefined).end(input ?? "");
-    try {
-        const [code, killedBy] = await once(child, "close");
-        return (code ?? killedBy) as number | string;
-    } finally {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", stop);
     }
 }
 
@@ -136,7 +91,7 @@ async function run(
 async function privateFolder(): Promise<string> {
     const prefix = `docker-build-${hostname()}-`;
     for (const name of await readdir(tmpdir())) {
-        const pid = name.startsWith(prefix) ? Number.parseInt(name.slice(prefix.length), 10) : Number.NaN;
+        const pid = name.startsWith(prefix) ? Number.parseInt(name.slice(prefix.length), 10) : 0;
         if (pid > 0 && !isAlive(pid)) await rm(join(tmpdir(), name), { recursive: true, force: true });
     }
     return mkdtemp(join(tmpdir(), `${prefix}${process.pid}-`));
@@ -144,8 +99,7 @@ async function privateFolder(): Promise<string> {
 
 function isAlive(pid: number): boolean {
     try {
-        process.kill(pid, 0);
-        return true;
+        return process.kill(pid, 0);
     } catch (error) {
         return (error as NodeJS.ErrnoException).code !== "ESRCH";
     }
@@ -158,7 +112,7 @@ async function dockerConfig(folder: string, registries: Image["registries"]): Pr
         if (error.code === "ENOENT") return "{}";
         throw error;
     });
-    const config = JSON.parse(text) as { auths?: Record<string, unknown>; credHelpers?: Record<string, string> };
+    const config: { auths?: object; credHelpers?: object } = JSON.parse(text);
     for (const { address, username, password } of registries) {
         const host = address.replace(/^https?:\/\//, "").split("/")[0] ?? "";
         const key = /^((index|registry-1)\.)?docker\.io$/.test(host) ? "https://index.docker.io/v1/" : host;
@@ -171,10 +125,9 @@ async function dockerConfig(folder: string, registries: Image["registries"]): Pr
     return { DOCKER_CONFIG: folder, BUILDX_CONFIG: resolve(process.env.BUILDX_CONFIG || join(original, "buildx")) };
 }
 
-/** Replaces values and their lines; shorter ones than three characters would blacken everything. */
+/** Replaces values and their lines; those under three characters would blacken everything. */
 function redactor(values: string[]): (line: string) => string {
-    const hidden = [...new Set(values.flatMap((value) => [value, ...value.split("\n")]).map((value) => value.trim()))]
-        .filter((value) => value.length > 2)
-        .sort((a, b) => b.length - a.length);
-    return (line) => hidden.reduce((text, value) => text.replaceAll(value, "[secret]"), line);
+    const hidden = values.flatMap((value) => [value, ...value.split("\n")]).map((value) => value.trim());
+    const longestFirst = hidden.filter((value) => value.length > 2).sort((a, b) => b.length - a.length);
+    return (line) => longestFirst.reduce((text, value) => text.replaceAll(value, "[secret]"), line);
 }

@@ -1,5 +1,6 @@
 /** The build context as the plugin hashes it: Dockerfile, then files, names and modes, minus what .dockerignore excludes. */
 import { createHash, type Hash } from "node:crypto";
+import { createReadStream } from "node:fs";
 import { lstat, readdir, readFile, realpath, stat } from "node:fs/promises";
 import { join, posix, resolve } from "node:path";
 
@@ -15,7 +16,10 @@ class IgnorePattern {
         const pattern = this.exclusion ? line.slice(1) : line;
         this.prefix = pattern.replace(/\/\*\*$/, "").replace(/\/\*$/, "");
         const body = pattern.replace(/\*\*\/?$|\*\*\/?|\*|\?|\\.|[.+()|{}$^\\]/g, (token, at: number) => {
-            if (token.startsWith("**")) return at + token.length === pattern.length ? ".*" : "(?:.*/)?";
+            const isLast = at + token.length === pattern.length;
+            // A leading "**" before plain text is any beginning, even of a name.
+            if (token.startsWith("**"))
+                return isLast || /^\*\*[^/*?[\]\\][^*?[\]\\]*$/.test(pattern) ? ".*" : "(?:.*/)?";
             if (token === "*") return "[^/]*";
             if (token === "?") return "[^/]";
             if (token.length === 2 || token === "^") return token;
@@ -89,17 +93,17 @@ async function hashFolder(hash: Hash, root: string, patterns: IgnorePattern[], p
         if (entry.isDirectory()) {
             if (!excluded || mayHoldExceptions(name, patterns)) await hashFolder(hash, root, patterns, name, matched);
         } else if (!excluded && (entry.isFile() || entry.isSymbolicLink())) {
-            const content = await readFile(join(root, name)).catch((error: NodeJS.ErrnoException) => error);
-            if (content instanceof Error) {
-                if (content.code === "EISDIR") continue;
+            try {
+                for await (const chunk of createReadStream(join(root, name))) hash.update(chunk);
+            } catch (error) {
+                const { code, message } = error as NodeJS.ErrnoException;
+                if (code === "EISDIR") continue;
                 // The plugin's walk takes a dangling link for "skip the rest of this folder".
-                if (content.code === "ENOENT" || content.code === "ENOTDIR") return;
-                throw new Error(
-                    `hashing build context: unable to hash build context: could not open "${name}": ${content.message}`,
-                );
+                if (code === "ENOENT" || code === "ENOTDIR") return;
+                throw new Error(`hashing build context: could not open "${name}": ${message}`);
             }
             const { mode } = await lstat(join(root, name));
-            hash.update(content).update(name).update(modeText(mode, entry.isSymbolicLink()));
+            hash.update(name).update(modeText(mode, entry.isSymbolicLink()));
         }
     }
 }

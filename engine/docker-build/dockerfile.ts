@@ -1,9 +1,9 @@
 /** What the plugin's check finds wrong in a Dockerfile; the rest of its grammar is BuildKit's to judge. */
 
-const INSTRUCTIONS =
-    "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL STOPSIGNAL USER VOLUME WORKDIR".split(
-        " ",
-    );
+const INSTRUCTIONS = (
+    "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL " +
+    "MAINTAINER ONBUILD RUN SHELL STOPSIGNAL USER VOLUME WORKDIR"
+).split(" ");
 
 /** The text of the first problem, as BuildKit words it; none for Dockerfiles with a syntax (frontend) of their own. */
 export function dockerfileProblem(source: string): string | undefined {
@@ -30,8 +30,9 @@ export function dockerfileProblem(source: string): string | undefined {
         }
         inStage ||= instruction === "FROM";
         if (!inStage && instruction !== "ARG") return "no build stage in current context";
-        for (const terminator of heredocs(instruction, line)) {
-            const end = lines.findIndex((candidate, index) => index >= next && terminator.test(candidate));
+        for (const { name, chomp } of heredocs(instruction, line)) {
+            const isEnd = (text: string) => (chomp ? text.replace(/^\t+/, "") : text) === name;
+            const end = lines.findIndex((text, index) => index >= next && isEnd(text));
             if (end < 0) return undefined;
             next = end + 1;
         }
@@ -49,15 +50,12 @@ function leadingDirectives(lines: string[]): Map<string, string> {
     return directives;
 }
 
-/** What ends each here-document that the instruction opens, in order. */
-function heredocs(instruction: string, line: string): RegExp[] {
+/** The here-documents that an instruction opens: the words that end them, and whether leading tabs are dropped. */
+function heredocs(instruction: string, line: string): { name: string; chomp: boolean }[] {
     if (!["ADD", "COPY", "RUN", "ONBUILD"].includes(instruction)) return [];
-    const words = line
-        .replace(/(^|\s)("[^"]*"|'[^']*')/g, "$1")
-        .matchAll(/(?:^|\s)\d*<<(-?)(["']?)([\w.-]+)\2(?=\s|$)/g);
-    return [...words].map(
-        ([, chomp, , name = ""]) => new RegExp(`^${chomp ? "\\t*" : ""}${name.replace(/\./g, "\\.")}$`),
-    );
+    const unquoted = line.replace(/(^|\s)("[^"]*"|'[^']*')/g, "$1");
+    const words = unquoted.matchAll(/(?:^|\s)\d*<<(-?)(["']?)([^\s<"']+)\2(?=\s|$)/g);
+    return [...words].map(([, dash, , name = ""]) => ({ name, chomp: dash === "-" }));
 }
 
 /** BuildKit's hint: the nearest instruction, if fewer than three edits away, in the case of what was written. */

@@ -1,5 +1,6 @@
 /** Exports, caches and the other inputs as buildx's command line takes them. */
 import { randomBytes } from "node:crypto";
+import { join } from "node:path";
 import type { Entry, Image } from "./shape";
 
 /** Fields whose name on the command line is more than their own in kebab case. */
@@ -57,17 +58,9 @@ export function exportProblem({ type, dest, tar }: Record<string, string>): stri
     return "failed to solve: method /moby.filesync.v1.FileSend/diffcopy not supported by the client";
 }
 
-export interface Command {
-    args: string[];
-    /** The build's secrets; they are nowhere else. */
-    env: Record<string, string>;
-    /** The Dockerfile's text, when it is inline. */
-    input: string | undefined;
-}
-
-/** The `build` command for checked inputs. */
-export function buildCommand(image: Image, metadataFile: string): Command {
-    const env: Record<string, string> = {};
+/** The `build` command for checked inputs; `env` has the secrets, which are nowhere else. `folder` takes its metadata, and the inline Dockerfile. */
+export function buildCommand(image: Image, folder: string): { args: string[]; env: Record<string, string> } {
+    const env: Record<string, string> = { BUILDX_NO_DEFAULT_ATTESTATIONS: "1" };
     const flags = (name: string, values: (string | undefined)[]) =>
         values.flatMap((value) => (value ? [name, value] : []));
     const pairs = (values: Record<string, string>) => Object.entries(values).map(([key, value]) => `${key}=${value}`);
@@ -77,19 +70,17 @@ export function buildCommand(image: Image, metadataFile: string): Command {
         return `"id=${id.replaceAll('"', '""')}",env=${variable}`;
     });
     const { context, dockerfile } = image;
-    const input = dockerfile?.inline || undefined;
+    const named = Object.entries(context?.named ?? {}).map(([name, { location }]) => `${name}=${location}`);
     const args = [
-        ...["build", "--progress", "plain", "--provenance=false", "--sbom=false", "--metadata-file", metadataFile],
+        ...["build", "--progress", "plain", "--provenance=false", "--sbom=false"],
+        ...flags("--metadata-file", [join(folder, "metadata.json")]),
         ...flags("--builder", [image.builder?.name]),
         ...flags("--platform", image.platforms),
-        ...flags("--file", [input ? "-" : dockerfile?.location]),
+        ...flags("--file", [dockerfile?.inline ? join(folder, "Dockerfile") : dockerfile?.location]),
         ...flags("--target", [image.target]),
         ...flags("--tag", image.tags),
         ...flags("--build-arg", pairs(image.buildArgs)),
-        ...flags(
-            "--build-context",
-            Object.entries(context?.named ?? {}).map(([name, { location }]) => `${name}=${location}`),
-        ),
+        ...flags("--build-context", named),
         ...flags("--label", pairs(image.labels)),
         ...flags("--add-host", image.addHosts),
         ...flags("--network", [image.network]),
@@ -103,7 +94,6 @@ export function buildCommand(image: Image, metadataFile: string): Command {
         ...flags("--output", allExports(image).map(entryText)),
         ...(image.noCache ? ["--no-cache"] : []),
         ...(image.pull ? ["--pull"] : []),
-        ...["--", context?.location || "."],
     ];
-    return { args, env, input };
+    return { args: [...args, "--", context?.location || "."], env };
 }

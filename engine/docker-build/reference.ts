@@ -15,15 +15,9 @@ export function tagProblem(text: string): string | undefined {
     return "invalid reference format";
 }
 
-export interface Tag {
-    host: string;
-    repository: string;
-    tag: string;
-}
-
-/** The parts of a tag that names its registry; undefined for the others, which are Docker Hub's. */
-export function fullTag(text: string): Tag | undefined {
+/** `host/repository:tag` of a tag that names its registry; undefined for the others, which are Docker Hub's. */
+export function fullTag(text: string): string | undefined {
     const [, host = "", repository = "", tag = "latest"] = REFERENCE.exec(text) ?? [];
     const isHost = /[.:]/.test(host) || host === "localhost" || host !== host.toLowerCase();
-    return isHost ? { host, repository, tag } : undefined;
+    return isHost ? `${host}/${repository}:${tag}` : undefined;
 }

@@ -1,5 +1,5 @@
 /** The inputs of `docker-build:index:Image` as plugin 0.0.22 declares them: names, kinds, defaults, what is secret. */
-import { type CheckFailure, UNKNOWN, type Value } from "../provider";
+import { type CheckFailure, type Properties, UNKNOWN, type Value } from "../provider";
 import { isObject, isSecret, secret } from "../values";
 
 /**
@@ -136,9 +136,8 @@ export function normalize(
             if (mark === "!" && value !== "") fail(path, "is required");
             return mark === "?" ? undefined : initial;
         }
-        // biome-ignore lint/suspicious/useValidTypeof: the kinds are what typeof says
-        if (typeof value !== kind) return fail(path, `must be a ${kind}`);
-        return mark === " secret" ? secret(value as Value) : value;
+        if (value === undefined || typeof value !== kind) return fail(path, `must be a ${kind}`);
+        return mark === " secret" ? secret(value) : value;
     }
     if (value === undefined || value === null) return undefined;
     const isList = Array.isArray(shape);
@@ -148,10 +147,10 @@ export function normalize(
         return (value as Value[]).map(
             (item, index) => normalize(shape[0], item, `${path}[${index}]`, failures) ?? null,
         );
-    const given = value as { [key: string]: Value };
+    const given: Properties = isObject(value) ? value : {};
     const at = (name: string) => (path ? `${path}.${name}` : name);
     const fields = new Set([...Object.keys(shape), ...Object.keys(given)].filter((name) => name !== "*"));
-    const result: { [key: string]: Value } = {};
+    const result: Properties = {};
     for (const name of fields) {
         const field = shape["*"] ?? shape[name];
         if (!field) fail(at(name), "is not known to this engine's docker-build");
@@ -172,7 +171,7 @@ function plain(shape: Shape, marked: Value | undefined): unknown {
         return value === UNKNOWN ? zero : (value ?? (mark === "?" ? undefined : zero));
     }
     if (Array.isArray(shape)) return Array.isArray(value) ? value.map((item) => plain(shape[0], item)) : [];
-    const given = isObject(value) ? value : {};
+    const given: Properties = isObject(value) ? value : {};
     if (shape["*"])
         return Object.fromEntries(Object.entries(given).map(([name, item]) => [name, plain(shape["*"] ?? "", item)]));
     if (value === undefined) return undefined;

@@ -41,7 +41,8 @@ export async function problems(image: ReturnType<typeof withDefaults>, programDi
     await checkDockerfile(image, programDirectory, preview, fail);
     const check = <T>(list: string, items: T[], problem: (item: T) => string | undefined) => {
         for (const [index, item] of items.entries()) {
-            const found = item && problem(item);
+            const isLeftOut = !item && (preview || list === "exports" || list.startsWith("cache"));
+            const found = isLeftOut ? undefined : problem(item);
             if (found) fail(`${list}[${index}]`, found);
         }
     };

@@ -30,6 +30,8 @@ export interface LocalProcessArgs {
  */
 export class LocalProcess extends OperationsResource {
     declare readonly pid: pulumi.Output<number>;
+    /** The port that was asked for; 0 for any. */
+    declare readonly port: pulumi.Output<number>;
     declare readonly listenPort: pulumi.Output<number>;
     /** `127.0.0.1:port` */
     declare readonly address: pulumi.Output<string>;

@@ -8,7 +8,10 @@ export interface TagPromotionArgs {
     connection?: pulumi.Input<RegistryConnection>;
     /** What the tags are to point at; give a `Verification`'s output, so that nothing unverified is ever named. */
     digest: pulumi.Input<string>;
-    tags: pulumi.Input<pulumi.Input<string>[]>;
+    /** Default none. */
+    tags?: pulumi.Input<pulumi.Input<string>[]>;
+    /** SemVer: `1.4.2` moves `1.4.2`, `1.4`, `1` and `latest`, each only where nothing higher is released. Default none. */
+    version?: pulumi.Input<string>;
     /** Those of the tags that may be set once and never moved; default none. */
     immutableTags?: pulumi.Input<pulumi.Input<string>[]>;
 }
@@ -21,14 +24,15 @@ export interface TagPromotionArgs {
 export class TagPromotion extends OperationsResource {
     /** `repository@digest`, known only when every tag points there. */
     declare readonly ref: pulumi.Output<string>;
-    declare readonly tags: pulumi.Output<string[]>;
+    /** The tags that point at it. */
+    declare readonly promoted: pulumi.Output<string[]>;
 
     constructor(name: string, args: TagPromotionArgs, options?: pulumi.CustomResourceOptions) {
         super(
             "TagPromotion",
             name,
-            { immutableTags: [], ...args, connection: pulumi.secret(args.connection ?? {}) },
-            ["ref"],
+            { tags: [], version: "", immutableTags: [], ...args, connection: pulumi.secret(args.connection ?? {}) },
+            ["ref", "promoted", "lost"],
             ["connection"],
             options,
         );

@@ -1,6 +1,7 @@
 import type { RegistryConnection } from "../../core/registry-connection";
-import { withRegistry } from "../../drivers/registry-access";
-import { defineOperations } from "../operations";
+import { tagsToMove } from "../../core/tags";
+import { type RegistryAccess, withRegistry } from "../../drivers/registry-access";
+import { changedInputs, defineOperations } from "../operations";
 
 export interface Inputs {
     repository: string;
@@ -8,46 +9,61 @@ export interface Inputs {
     /** Of the index; verified before this runs. */
     digest: string;
     tags: string[];
+    /** SemVer; empty: only `tags`. */
+    version: string;
     immutableTags: string[];
 }
 
 interface State extends Inputs {
     /** `repository@digest` */
     ref: string;
+    /** The tags that were pointed at the digest. */
+    promoted: string[];
+    /** Those of them that a refresh found elsewhere, or gone. */
+    lost: string[];
 }
 
-async function promote(inputs: Inputs): Promise<State> {
-    const { repository, connection, digest, tags, immutableTags } = inputs;
-    await withRegistry(repository, connection, async ({ client, path }) => {
-        const current = await Promise.all(tags.map(async (tag) => ({ tag, at: await client.headManifest(path, tag) })));
-        const taken = current.filter(({ tag, at }) => immutableTags.includes(tag) && at && at.digest !== digest);
-        if (taken.length > 0)
-            throw new Error(
-                [
-                    `${repository}: ${taken.length === 1 ? "an immutable tag points" : "immutable tags point"} at another image`,
-                    ...taken.map(({ tag, at }) => `  ${tag} is ${at?.digest}, and would become ${digest}`),
-                    "next: release under another version; no tag was moved",
-                ].join("\n"),
-            );
-        const moving = current.filter(({ at }) => at?.digest !== digest);
-        if (moving.length === 0) return;
+async function wantedTags({ tags, version }: Inputs, { client, path }: RegistryAccess): Promise<string[]> {
+    // Whether 1.4.2 may move 1 and latest depends on what is released: a fix for an old line moves only its own.
+    return [...new Set([...tags, ...(version ? tagsToMove(version, await client.tags(path)) : [])])];
+}
+
+async function promote(inputs: Inputs, access: RegistryAccess): Promise<string[]> {
+    const { repository, digest, immutableTags } = inputs;
+    const { client, path } = access;
+    const wanted = await wantedTags(inputs, access);
+    const current = await Promise.all(wanted.map(async (tag) => ({ tag, at: await client.headManifest(path, tag) })));
+    const taken = current.filter(({ tag, at }) => immutableTags.includes(tag) && at && at.digest !== digest);
+    if (taken.length > 0)
+        throw new Error(
+            [
+                `${repository}: ${taken.length === 1 ? "an immutable tag points" : "immutable tags point"} at another image`,
+                ...taken.map(({ tag, at }) => `  ${tag} is ${at?.digest}, and would become ${digest}`),
+                "next: release under another version; no tag was moved",
+            ].join("\n"),
+        );
+    const moving = current.filter(({ at }) => at?.digest !== digest);
+    if (moving.length > 0) {
         const { bytes, mediaType } = await client.getManifest(path, digest);
         for (const { tag } of moving) await client.putManifest(path, tag, mediaType, bytes);
-    });
-    return { ...inputs, ref: `${repository}@${digest}` };
+    }
+    return wanted;
 }
 
 export const operations = defineOperations<Inputs, State>({
-    ignored: ["connection"],
     async create(inputs) {
-        const state = await promote(inputs);
-        return { id: inputs.repository, outs: state };
+        const { repository, connection, digest } = inputs;
+        const promoted = await withRegistry(repository, connection, (access) => promote(inputs, access));
+        return { id: repository, outs: { ...inputs, ref: `${repository}@${digest}`, promoted, lost: [] } };
+    },
+    async changes(state, inputs) {
+        const changed = changedInputs(state, inputs, ["connection"]);
+        return state.lost.length > 0 ? [...changed, "promoted"] : changed;
     },
     async read(state) {
-        // A tag that somebody moved or removed is not ours any more: the next update puts it back, or refuses.
         return withRegistry(state.repository, state.connection, async ({ client, path }) => {
-            const at = await Promise.all(state.tags.map((tag) => client.headManifest(path, tag)));
-            return { ...state, tags: state.tags.filter((_, i) => at[i]?.digest === state.digest) };
+            const at = await Promise.all(state.promoted.map((tag) => client.headManifest(path, tag)));
+            return { ...state, lost: state.promoted.filter((_, i) => at[i]?.digest !== state.digest) };
         });
     },
 });

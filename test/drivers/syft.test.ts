@@ -112,7 +112,9 @@ describe("a bill of materials of an image in a plain-HTTP registry", () => {
             schema: { version: "16.1.11" },
             ...change,
         };
-        const undo = standIn(root, "syft", `cat > ${outDir}/sbom.syft.json <<'END'\n${JSON.stringify(document)}\nEND`);
+        // It writes where the first output option says: `-o syft-json=PATH`.
+        const script = `for word; do case $word in syft-json=*) cat > "\${word#*=}";; esac; done <<'END'\n${JSON.stringify(document)}\nEND`;
+        const undo = standIn(root, "syft", script);
         try {
             await expect(generateSbom(request)).rejects.toThrow(message);
         } finally {

@@ -7,6 +7,7 @@ import {
     type RegistryClientOptions,
     RegistryError,
 } from "../../drivers/registry";
+import { answerError, type Fault } from "../support/fault-server";
 
 /** A clock that sleeps no time at all and notes how long it should have. */
 export function fakeClock(): Clock & { slept: number[]; advance(ms: number): void } {
@@ -60,3 +61,13 @@ export function imageManifest(config: object, extra: object = {}): Buffer {
         JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.ociManifest, config, layers: [], ...extra }),
     );
 }
+
+/** Fails the first `times` of each method and path, then passes. */
+export const first =
+    (times: number, fault: Fault): Fault =>
+    (request, response, count) =>
+        count <= times ? fault(request, response, count) : "pass";
+export const always =
+    (status: number, code: string, headers = {}): Fault =>
+    (_request, response) =>
+        answerError(response, status, code, headers);

@@ -11,7 +11,7 @@ export interface SeenRequest {
     body: string;
 }
 
-/** Answers the request itself, or returns "pass" to have it forwarded. `count` is how often it matched before, from 1. */
+/** Answers the request itself, or returns "pass" to have it forwarded. `count` is the how manieth of its method and path it is, from 1. */
 export type Fault = (
     request: SeenRequest,
     response: ServerResponse,
@@ -46,7 +46,8 @@ export async function startFaultServer(
             body: body.toString("latin1"),
         };
         seen.push(request);
-        const key = `${request.method} ${request.url.split("?")[0]}`;
+        // Each upload has an address of its own; for counting they are one.
+        const key = `${request.method} ${request.url.split("?")[0]?.replace(/(\/uploads\/).+/, "$1")}`;
         const count = (counts.get(key) ?? 0) + 1;
         counts.set(key, count);
         if ((await fault(request, response, count)) !== "pass") return;

@@ -34,9 +34,10 @@ export function recipes() {
         build: {
             repository: `base/${distribution}-build`,
             tag: suite,
-            packages: [...RUNTIME, "gcc", "libc6-dev"],
-            // A third of the size, for sanitizers and a dump tool that no image build asks for.
-            leftOut: [...UNREAD, "usr/bin/*lto-dump*", "usr/lib/*/lib*san.so*", "usr/lib/gcc/*/*/lib*san*"],
+            // A compiler of 300 kB: emulated, it takes 0.2 seconds for the example where gcc takes 5, and the image is
+            // a third of the size.
+            packages: [...RUNTIME, "tcc", "libc6-dev"],
+            leftOut: UNREAD,
         },
     };
 }

@@ -1,0 +1,12 @@
+import type * as pulumi from "@pulumi/pulumi";
+import type { BuilderClient, BuilderNode } from "../../resources/buildx-builder";
+
+/**
+ * Machines that run BuildKit. `LocalFleet` is one; any object of this shape is one, too: nodes that somebody else runs
+ * need nothing but their addresses and a client certificate.
+ */
+export interface Fleet {
+    readonly nodes: pulumi.Input<pulumi.Input<BuilderNode>[]>;
+    /** What lets a client in to `tcp://` nodes; absent where none is needed. */
+    readonly client?: pulumi.Input<BuilderClient>;
+}

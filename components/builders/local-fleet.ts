@@ -1,0 +1,146 @@
+import * as pulumi from "@pulumi/pulumi";
+import { type BuildkitdRegistry, buildkitdToml } from "../../core/buildkitd-toml";
+import { Platform } from "../../core/platform";
+import type { BuilderClient, BuilderNode } from "../../resources/buildx-builder";
+import { Certificate } from "../../resources/certificate";
+import { CertificateAuthority } from "../../resources/certificate-authority";
+import { LocalProcess, type LocalProcessArgs } from "../../resources/local-process";
+import { applyTransform, type Transform } from "../transform";
+import type { Fleet } from "./fleet";
+
+/** How a node reaches one registry; the node's own file paths. */
+export interface NodeRegistry {
+    /** Plain HTTP; default false. */
+    http?: pulumi.Input<boolean>;
+    /** Files of private authorities, PEM; default the system's. */
+    ca?: pulumi.Input<pulumi.Input<string>[]>;
+    /** Registries asked first; default none. */
+    mirrors?: pulumi.Input<pulumi.Input<string>[]>;
+}
+
+export interface LocalFleetArgs {
+    /** Platforms to build for; default `linux/amd64` and `linux/arm64`. */
+    platforms?: string[];
+    /** Nodes per platform, where it is more than one: `{"linux/arm64": 2}`. */
+    nodes?: Record<string, number>;
+    /** How the nodes reach registries, by `host[:port]`; default HTTPS. `LocalRegistry.nodeSettings` is one. */
+    registries?: pulumi.Input<Record<string, pulumi.Input<NodeRegistry>>>;
+    /** Build steps at a time on each node; default 4. */
+    maxParallelism?: pulumi.Input<number>;
+    /** Folder for configuration, logs and caches, relative to the stack's program; default `.buildfleet/fleet/<name>`. */
+    folder?: string;
+    transform?: LocalFleetTransform;
+}
+
+/** Last word on a child's arguments. */
+export interface LocalFleetTransform {
+    node?: Transform<LocalProcessArgs>;
+}
+
+/**
+ * BuildKit on this machine: one daemon per platform, each with a root, a port and a certificate of its own, which lets
+ * in clients of the fleet's authority only. Needs root, `buildkitd` and `runc`. A platform of another architecture
+ * is emulated, so images say `emulation: "allow"`.
+ *
+ * ```ts
+ * const registry = new LocalRegistry("registry");
+ * const fleet = new LocalFleet("builders", { registries: registry.nodeSettings });
+ * ```
+ */
+export class LocalFleet extends pulumi.ComponentResource implements Fleet {
+    readonly nodes: pulumi.Output<pulumi.Unwrap<BuilderNode>[]>;
+    readonly client: pulumi.Output<pulumi.Unwrap<BuilderClient>>;
+
+    constructor(name: string, args: LocalFleetArgs = {}, options?: pulumi.ComponentResourceOptions) {
+        super("buildfleet:index:LocalFleet", name, {}, options);
+        const parent = { parent: this };
+        const authority = new CertificateAuthority(`${name}-ca`, { commonName: `${name} builders` }, parent);
+        const client = new Certificate(
+            `${name}-client`,
+            { authority: pairOf(authority), commonName: `${name} client`, usage: "client" },
+            parent,
+        );
+        const nodes = nodeNames(args).map(({ node, platform }) => {
+            const process = createNode(`${name}-${node}`, node, name, args, authority, parent);
+            return {
+                name: node,
+                endpoint: pulumi.interpolate`tcp://${process.address}`,
+                platforms: [platform],
+            };
+        });
+        this.nodes = pulumi.output(nodes);
+        this.client = pulumi.output({
+            ca: authority.trustBundle,
+            certificate: client.certificate,
+            privateKey: client.privateKey,
+        });
+        this.registerOutputs({ nodes: this.nodes });
+    }
+}
+
+/** `amd64`; `arm64-1`, `arm64-2` where a platform has several. */
+function nodeNames({ platforms = ["linux/amd64", "linux/arm64"], nodes = {} }: LocalFleetArgs) {
+    const counts = new Map(Object.entries(nodes).map(([platform, count]) => [`${Platform.parse(platform)}`, count]));
+    return platforms.map(Platform.parse).flatMap((platform) => {
+        const count = counts.get(`${platform}`) ?? 1;
+        const base = platform.slug.replace(/^linux-/, "");
+        return Array.from({ length: count }, (_, i) => ({
+            node: count === 1 ? base : `${base}-${i + 1}`,
+            platform: `${platform}`,
+        }));
+    });
+}
+
+/** The pair alone: a resource among the inputs would be sent as a reference to it. */
+const pairOf = ({ certificate, privateKey }: CertificateAuthority) => ({ certificate, privateKey });
+
+function createNode(
+    resourceName: string,
+    node: string,
+    fleet: string,
+    args: LocalFleetArgs,
+    authority: CertificateAuthority,
+    parent: pulumi.CustomResourceOptions,
+): LocalProcess {
+    const server = new Certificate(
+        `${resourceName}-cert`,
+        {
+            authority: pairOf(authority),
+            commonName: node,
+            usage: "server",
+            dnsNames: ["localhost"],
+            ipAddresses: ["127.0.0.1"],
+        },
+        parent,
+    );
+    const folder = `${args.folder ?? `.buildfleet/fleet/${fleet}`}/${node}`;
+    const process = {
+        command: "buildkitd",
+        arguments: ["--config", "{folder}/buildkitd.toml"],
+        folder,
+        dataFolder: `${folder}-cache`,
+        files: {
+            "buildkitd.toml": pulumi
+                .all([args.registries ?? {}, args.maxParallelism ?? 4])
+                .apply(([registries, maxParallelism]) => configuration(registries, maxParallelism)),
+            "ca.pem": authority.trustBundle,
+            "cert.pem": server.certificate,
+            "key.pem": server.privateKey,
+        },
+    };
+    return new LocalProcess(resourceName, applyTransform(args.transform?.node, process), parent);
+}
+
+/** `{folder}`, `{data}` and `{port}` are filled in where the daemon is started. */
+function configuration(registry: Record<string, BuildkitdRegistry>, maxParallelism: number): string {
+    const text = buildkitdToml({
+        root: "{data}",
+        grpc: {
+            address: ["tcp://127.0.0.1:65535"],
+            tls: { cert: "{folder}/cert.pem", key: "{folder}/key.pem", ca: "{folder}/ca.pem" },
+        },
+        worker: { maxParallelism, networkMode: "host", reservedSpace: "2 GB", maxUsedSpace: "60%", minFreeSpace: "5%" },
+        registry,
+    });
+    return text.replace("tcp://127.0.0.1:65535", "tcp://127.0.0.1:{port}");
+}

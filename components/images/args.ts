@@ -1,0 +1,238 @@
+import type * as dockerBuild from "@pulumi/docker-build";
+import type * as pulumi from "@pulumi/pulumi";
+import type { Duration } from "../../core/duration";
+import type { Severity } from "../../core/verdict";
+import type { AttestationArgs } from "../../resources/attestation";
+import type { BuildxBuilderArgs } from "../../resources/buildx-builder";
+import type { ImageIndexArgs } from "../../resources/image-index";
+import type { PlatformTestArgs } from "../../resources/platform-test";
+import type { SbomArgs } from "../../resources/sbom";
+import type { SignatureArgs } from "../../resources/signature";
+import type { TagPromotionArgs } from "../../resources/tag-promotion";
+import type { VerificationArgs } from "../../resources/verification";
+import type { VulnerabilityScanArgs } from "../../resources/vulnerability-scan";
+import type { Fleet } from "../builders/fleet";
+import type { Repository } from "../registry/repository";
+import type { Transform } from "../transform";
+
+/** A Dockerfile given as text. */
+export interface InlineDockerfile {
+    inline: pulumi.Input<string>;
+}
+
+/** An SSH agent, or keys, for `RUN --mount=type=ssh`. */
+export interface SshAgent {
+    /** `default`, or the id the Dockerfile names. */
+    id: string;
+    /** Sockets or keys; default the agent of `SSH_AUTH_SOCK`. */
+    paths?: string[];
+}
+
+/**
+ * A cache kept in a registry. Each platform gets a tag (`ref` with the platform's name added), since two that
+ * wrote the same one would overwrite each other.
+ */
+export interface RegistryCache {
+    /** `registry/path:tag` */
+    ref: string;
+}
+/** A cache in a folder; each platform gets a folder in it. */
+export interface LocalCacheSource {
+    src: string;
+}
+export interface LocalCacheTarget extends CacheTarget {
+    dest: string;
+}
+/** A cache in a bucket; the credentials are the environment's, of whoever runs Pulumi. */
+export interface S3Cache {
+    bucket: string;
+    region: string;
+    /** Default `buildkit`; the platform's name is added. */
+    name?: string;
+    prefix?: string;
+    endpointUrl?: string;
+    usePathStyle?: boolean;
+}
+/** GitHub Actions' cache service. */
+export interface GhaCache {
+    /** Default `buildkit`; the platform's name is added. */
+    scope?: string;
+}
+/** How much is written, and whether a cache that can't be written fails the build. */
+export interface CacheTarget {
+    /** `max` keeps the steps of all stages, `min` (default) the result's. */
+    mode?: "min" | "max";
+    /** Default false. */
+    ignoreError?: boolean;
+}
+export interface RegistryCacheTarget extends RegistryCache, CacheTarget {
+    /** ECR needs it; default false. */
+    imageManifest?: boolean;
+    /** ECR needs it; default true. */
+    ociMediaTypes?: boolean;
+    compression?: "gzip" | "estargz" | "zstd" | "uncompressed";
+}
+export interface S3CacheTarget extends S3Cache, CacheTarget {}
+export interface GhaCacheTarget extends GhaCache, CacheTarget {}
+/** The cache is written into the image itself. */
+export type InlineCache = Record<string, never>;
+
+/** Exactly one of them. `raw` is buildx's own form, taken as it is for every platform. */
+export interface CacheSourceArgs {
+    registry?: RegistryCache;
+    local?: LocalCacheSource;
+    s3?: S3Cache;
+    gha?: GhaCache;
+    raw?: string;
+}
+/** Exactly one of them. `raw` is buildx's own form, taken as it is for every platform. */
+export interface CacheTargetArgs {
+    registry?: RegistryCacheTarget;
+    local?: LocalCacheTarget;
+    inline?: InlineCache;
+    s3?: S3CacheTarget;
+    gha?: GhaCacheTarget;
+    raw?: string;
+}
+
+/** What each platform's image must do on its own node before it is released. */
+export interface TestArgs {
+    /** The program and its arguments, run without a shell; exit code 0 passes. */
+    command: string[];
+    /** Where it runs; default all platforms. */
+    platforms?: string[];
+    /** Default `5 minutes`. */
+    timeout?: Duration;
+}
+
+/** A decision to live with a finding for a while. */
+export interface IgnoreArgs {
+    /** `CVE-2026-0001` */
+    id: string;
+    /** Only in this package; default in all. */
+    package?: string;
+    reason: string;
+    /** Last day (UTC) on which it holds: `2026-12-31`. After it, `up` refuses until it is renewed or removed. */
+    until: string;
+}
+
+/** The scanner's public database. */
+export interface ScanDatabaseArgs {
+    /** An older one refuses; default `5 days`. */
+    maxAge?: Duration;
+}
+
+/** What the scan of each platform refuses. */
+export interface ScanArgs {
+    /** Default `grype`. */
+    scanner?: "grype" | "trivy";
+    /** Findings of this severity and worse refuse; default `high`. */
+    failOn?: Severity | "none";
+    ignore?: IgnoreArgs[];
+    /** What a finding without a fix does; default `fail`. */
+    unfixed?: "fail" | "ignore";
+    /** What an image in which no package was found does; default `fail`. */
+    noPackages?: "fail" | "allow";
+    /** Folder of the organization's own advisories, scanned against in place of the public database. */
+    advisories?: string;
+    /** `offline`: the advisories are used only where the public database can't be reached; default `always`. */
+    advisoriesUse?: "always" | "offline";
+    database?: ScanDatabaseArgs;
+}
+
+/** A cosign key pair; the private half is encrypted with the password. Both are secrets. */
+export interface KeyPairArgs {
+    privateKey: pulumi.Input<string>;
+    password: pulumi.Input<string>;
+    /** PEM. What the signatures are verified with before a tag moves. */
+    publicKey: pulumi.Input<string>;
+}
+
+/** An OIDC identity signs, with a certificate of Fulcio's; needs sigstore's public services. */
+export interface KeylessArgs {
+    /** Who signs, as the certificate names them. */
+    identity: string;
+    /** The issuer of the identity's token. */
+    issuer: string;
+    /** Where the token comes from; default found out. */
+    provider?: string;
+}
+
+/** Exactly one of them. */
+export interface SignArgs {
+    /** A key in a KMS (`awskms:///alias/images`, `gcpkms://`, `azurekms://`, `hashivault://`), or a key pair. */
+    key?: string | KeyPairArgs;
+    keyless?: KeylessArgs;
+}
+
+/** Last word on a child's arguments; the second argument is the child's name. */
+export interface ImageTransform {
+    builder?: Transform<BuildxBuilderArgs>;
+    image?: Transform<dockerBuild.ImageArgs>;
+    index?: Transform<ImageIndexArgs>;
+    test?: Transform<PlatformTestArgs>;
+    sbom?: Transform<SbomArgs>;
+    scan?: Transform<VulnerabilityScanArgs>;
+    attestation?: Transform<AttestationArgs>;
+    signature?: Transform<SignatureArgs>;
+    verification?: Transform<VerificationArgs>;
+    promotion?: Transform<TagPromotionArgs>;
+}
+
+export interface MultiPlatformImageArgs {
+    /** The machines. */
+    fleet: Fleet;
+    /** Where it is released: a `Repository`, or `registry/path` alone. */
+    repository: pulumi.Input<string> | Repository;
+    /** `linux/amd64`, `linux/arm64`, …; the order is the index's. */
+    platforms: string[];
+    /** Folder, relative to the stack's program, or a Git or HTTPS address. */
+    context: pulumi.Input<string>;
+    /** Further contexts by name (`FROM name`, `COPY --from=name`): paths, addresses, `docker-image://…`. */
+    contexts?: Record<string, pulumi.Input<string>>;
+    /** Path, relative to the stack's program, or text; default `Dockerfile` in the context. */
+    dockerfile?: pulumi.Input<string> | InlineDockerfile;
+    /** Stage; default the last. */
+    target?: pulumi.Input<string>;
+    /** Never secrets: they stay readable in the image's history. */
+    buildArgs?: Record<string, pulumi.Input<string>>;
+    /** For `RUN --mount=type=secret,id=…`; they reach the build through the environment, and no layer. */
+    secrets?: Record<string, pulumi.Input<string>>;
+    ssh?: SshAgent[];
+    /** Of the images' configuration. */
+    labels?: Record<string, pulumi.Input<string>>;
+    /** Of the index and of each platform's manifest. */
+    annotations?: Record<string, pulumi.Input<string>>;
+    /** `name:address` */
+    addHosts?: pulumi.Input<string>[];
+    /** Network of RUN steps; default `default`, what the node gives. */
+    network?: "default" | "none" | "host";
+    /** Default false. */
+    noCache?: boolean;
+    /** Look up every base image again; rebuilds on every `up`. Default false. */
+    pull?: boolean;
+    cacheFrom?: CacheSourceArgs[];
+    cacheTo?: CacheTargetArgs[];
+    /** SemVer: `1.4.2` is tagged `1.4.2`, `1.4`, `1` and `latest`, each only where nothing higher is released. */
+    version?: string;
+    /** Further tags. */
+    tags?: string[];
+    /** Tags that may be set once and never moved. */
+    immutableTags?: string[];
+    /** Whether a node of another architecture may emulate a platform; default `refuse`. */
+    emulation?: "refuse" | "allow";
+    /**
+     * Default: what the image starts with must be an executable of the platform's architecture. A command is run in
+     * addition. `false` switches both off.
+     */
+    test?: TestArgs | false;
+    /** Default: SPDX, attested to each platform's image. */
+    sbom?: false;
+    /** Default: grype, public database, refuses from `high` on. */
+    scan?: ScanArgs | false;
+    /** Who signs. `false` releases without a signature, and has to be written. */
+    sign: SignArgs | false;
+    /** Git commit of the source, for the provenance. */
+    revision?: string;
+    transform?: ImageTransform;
+}

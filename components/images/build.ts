@@ -1,0 +1,134 @@
+import * as dockerBuild from "@pulumi/docker-build";
+import * as pulumi from "@pulumi/pulumi";
+import { Platform } from "../../core/platform";
+import { BuildxBuilder } from "../../resources/buildx-builder";
+import { ImageIndex } from "../../resources/image-index";
+import { applyTransform } from "../transform";
+import type { ImageTransform } from "./args";
+import { builderName } from "./builder-name";
+import { cacheFromOf, cacheToOf } from "./caches";
+import type { ResolvedSettings } from "./resolve";
+
+/** What every stage's helper needs. */
+export interface Scope {
+    name: string;
+    settings: ResolvedSettings;
+    transform: ImageTransform;
+    options: pulumi.CustomResourceOptions;
+}
+
+/** One platform: its builder, and its image, pushed by digest. */
+export interface BuiltPlatform {
+    /** `linux/arm64` */
+    platform: string;
+    /** `linux-arm64` */
+    slug: string;
+    builder: BuildxBuilder;
+    image: dockerBuild.Image;
+    digest: pulumi.Output<string>;
+}
+
+export function buildPlatform(scope: Scope, platform: string): BuiltPlatform {
+    const { name, settings, transform, options } = scope;
+    const { slug } = Platform.parse(platform);
+    const builderArgs = {
+        name: builderName(pulumi.getProject(), pulumi.getStack(), name, slug),
+        platform,
+        nodes: settings.fleet.nodes,
+        emulation: settings.emulation,
+        placementKey: `${name} ${platform}`,
+        ...(settings.fleet.client ? { client: settings.fleet.client } : {}),
+    };
+    const builder = new BuildxBuilder(
+        `${name}-builder-${slug}`,
+        applyTransform(transform.builder, builderArgs, slug),
+        options,
+    );
+    const image = new dockerBuild.Image(
+        `${name}-image-${slug}`,
+        applyTransform(transform.image, imageArgs(settings, platform, slug, builder), slug),
+        // Deleting an image takes its digest out of the registry, under every tag that shares it: releases stay.
+        pulumi.mergeOptions(options, { retainOnDelete: true }),
+    );
+    return { platform, slug, builder, image, digest: image.digest };
+}
+
+function imageArgs(
+    settings: ResolvedSettings,
+    platform: string,
+    slug: string,
+    builder: BuildxBuilder,
+): dockerBuild.ImageArgs {
+    const { dockerfile, contexts } = settings;
+    const named = Object.entries(contexts).map(([name, location]) => [name, { location }] as const);
+    return {
+        builder: { name: builder.name },
+        platforms: [platform as dockerBuild.Platform],
+        context: {
+            location: settings.context,
+            ...(named.length > 0 ? { named: Object.fromEntries(named) } : {}),
+        },
+        ...(dockerfile === undefined ? {} : { dockerfile: dockerfileOf(dockerfile) }),
+        ...(settings.target === undefined ? {} : { target: settings.target }),
+        ...filled("buildArgs", settings.buildArgs),
+        ...filled("secrets", settings.secrets),
+        ...filled("labels", settings.labels),
+        ...(settings.ssh.length > 0 ? { ssh: settings.ssh } : {}),
+        ...(settings.addHosts.length > 0 ? { addHosts: settings.addHosts } : {}),
+        ...(settings.network === "default" ? {} : { network: settings.network }),
+        ...(settings.noCache ? { noCache: true } : {}),
+        ...(settings.pull ? { pull: true } : {}),
+        ...(settings.cacheFrom.length > 0 ? { cacheFrom: settings.cacheFrom.map((c) => cacheFromOf(c, slug)) } : {}),
+        ...(settings.cacheTo.length > 0 ? { cacheTo: settings.cacheTo.map((c) => cacheToOf(c, slug)) } : {}),
+        exports: [
+            {
+                image: {
+                    names: [settings.repository],
+                    push: true,
+                    pushByDigest: true,
+                    nameCanonical: true,
+                    ociMediaTypes: true,
+                    ...filled("annotations", settings.annotations),
+                },
+            },
+        ],
+        registries: registriesOf(settings),
+        push: false,
+        // The plugin never builds a pushed image in a preview, and warns that it did not.
+        buildOnPreview: false,
+    };
+}
+
+const filled = <K extends string, T extends object>(key: K, table: T) =>
+    (Object.keys(table).length > 0 ? { [key]: table } : {}) as { [Name in K]?: T };
+
+const dockerfileOf = (
+    dockerfile: NonNullable<ResolvedSettings["dockerfile"]>,
+): dockerBuild.types.input.DockerfileArgs =>
+    typeof dockerfile === "object" && "inline" in dockerfile
+        ? { inline: dockerfile.inline }
+        : { location: dockerfile as pulumi.Input<string> };
+
+/** A password that was given goes to the build's session; otherwise Docker's own configuration is used. */
+function registriesOf({ connection, repository }: ResolvedSettings) {
+    return pulumi.all([connection, repository]).apply(([{ username, password }, name]) => {
+        if (username === undefined || password === undefined) return [];
+        return [{ address: name.slice(0, name.indexOf("/")), username, password: pulumi.secret(password) }];
+    });
+}
+
+export function createIndex({ name, settings, transform, options }: Scope, built: BuiltPlatform[]): ImageIndex {
+    const args = {
+        repository: settings.repository,
+        connection: settings.connection,
+        annotations: settings.annotations,
+        children: built.map(({ platform, digest, builder }) => ({
+            platform,
+            digest,
+            builder: builder.name,
+            node: builder.nodeName,
+            emulated: builder.emulated,
+        })),
+    };
+    return new ImageIndex(`${name}-index`, applyTransform(transform.index, args), options);
+}

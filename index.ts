@@ -1,0 +1,24 @@
+export type { Fleet } from "./components/builders/fleet";
+export {
+    LocalFleet,
+    type LocalFleetArgs,
+    type LocalFleetTransform,
+    type NodeRegistry,
+} from "./components/builders/local-fleet";
+export type * from "./components/images/args";
+export {
+    type ImageSignature,
+    MultiPlatformImage,
+    type PlatformSbom,
+    type PlatformVulnerabilities,
+} from "./components/images/multi-platform-image";
+export {
+    LocalRegistry,
+    type LocalRegistryArgs,
+    type LocalRegistryTransform,
+} from "./components/registry/local-registry";
+export type { Repository } from "./components/registry/repository";
+export type { Transform } from "./components/transform";
+export { type Problem, SettingsError } from "./core/problems";
+export type { RegistryConnection } from "./core/registry-connection";
+export { SigningKey, type SigningKeyArgs } from "./resources/signing-key";

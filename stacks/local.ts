@@ -1,0 +1,60 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { LocalFleet, LocalRegistry, MultiPlatformImage, SigningKey } from "../index";
+import { type LocalSettings, parseLocalSettings } from "../core/local-settings";
+
+/** A registry, a fleet and one image, all on this machine. */
+export function local(settings: unknown): Record<string, unknown> {
+    const { registry, nodes, emulation, image, scan, maxParallelism, stateFolder } = parseLocalSettings(
+        "buildfleet:settings",
+        settings,
+    );
+    const localRegistry = new LocalRegistry("registry", {
+        port: registry.port,
+        storage: registry.storage ?? join(stateFolder, "registry"),
+        folder: join(stateFolder, "registry-process"),
+    });
+    const fleet = new LocalFleet("builders", {
+        platforms: image.platforms,
+        nodes,
+        registries: localRegistry.nodeSettings,
+        maxParallelism,
+        folder: join(stateFolder, "fleet"),
+    });
+    const key = new SigningKey("signing-key");
+    const released = new MultiPlatformImage("image", {
+        fleet,
+        repository: localRegistry.repository(image.repository),
+        context: image.context,
+        ...(image.dockerfile === undefined ? {} : { dockerfile: image.dockerfile }),
+        ...(image.target === undefined ? {} : { target: image.target }),
+        platforms: image.platforms,
+        version: image.version,
+        tags: image.tags,
+        buildArgs: { ...baseArgs(stateFolder, registry.port), VERSION: image.version, ...image.buildArgs },
+        emulation,
+        scan: scanOf(scan, image.context),
+        sign: { key },
+    });
+    const { ref, digest, tags, platforms, vulnerabilities, sbom, signature } = released;
+    return { ref, digest, tags, platforms, vulnerabilities, sbom, signature };
+}
+
+/**
+ * Base images that were made on this machine and stand in the local registry, named by the set-up in `base.json`; none
+ * where a public registry answers, and the Dockerfile's own defaults are used.
+ */
+function baseArgs(stateFolder: string, port: number): Record<string, string> {
+    const path = join(stateFolder, "base.json");
+    if (!existsSync(path)) return {};
+    const { source, base, buildBase } = JSON.parse(readFileSync(path, "utf8"));
+    if (source === "public") return {};
+    return { BASE: `127.0.0.1:${port}/${base}`, BUILD_BASE: `127.0.0.1:${port}/${buildBase}` };
+}
+
+/** The example's own advisories stand in where the public database can't be reached. */
+function scanOf(scan: LocalSettings["scan"], context: string): LocalSettings["scan"] {
+    const advisories = join(context, "advisories");
+    if (scan === false || scan.advisories !== undefined || !existsSync(advisories)) return scan;
+    return { ...scan, advisories, advisoriesUse: "offline" };
+}

@@ -1,0 +1,76 @@
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { findTool } from "../../drivers/tools";
+
+export interface RunningBuildkitd {
+    /** `tcp://127.0.0.1:port`, without TLS. */
+    endpoint: string;
+    /** What it printed so far. */
+    log(): string;
+    stop(): Promise<void>;
+}
+
+/** A TCP port of 127.0.0.1 that nobody listens on. */
+export function freePort(): Promise<number> {
+    return new Promise((resolve, reject) => {
+        const server = createServer().once("error", reject);
+        server.listen(0, "127.0.0.1", () => {
+            const address = server.address();
+            server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
+        });
+    });
+}
+
+function answers(port: number): Promise<boolean> {
+    return new Promise((resolve) => {
+        const socket = connect(port, "127.0.0.1");
+        socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
+        socket.once("connect", () => socket.destroy());
+    });
+}
+
+/**
+ * Starts a buildkitd with a store of its own (needs root and runc), and waits until it listens.
+ *
+ * @throws when it is not installed, or ends before it listens; the message has its log.
+ */
+export async function startBuildkitd(): Promise<RunningBuildkitd> {
+    const binary = findTool("buildkitd");
+    findTool("runc");
+    const folder = await mkdtemp(join(tmpdir(), "buildkitd-test-"));
+    const port = await freePort();
+    const endpoint = `tcp://127.0.0.1:${port}`;
+    const child = spawn(
+        binary,
+        ["--root", folder, "--addr", endpoint, "--containerd-worker=false", "--config", join(folder, "none.toml")],
+        { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, OTEL_TRACES_EXPORTER: "none" } },
+    );
+    const killWithUs = () => child.kill("SIGKILL");
+    process.once("exit", killWithUs);
+    let log = "";
+    child.stderr.on("data", (chunk) => {
+        log += chunk;
+    });
+    const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
+    const deadline = Date.now() + 30_000;
+    while (!(await answers(port))) {
+        if (child.exitCode !== null || Date.now() > deadline) {
+            child.kill("SIGKILL");
+            throw new Error(`buildkitd does not listen on ${endpoint}:\n${log}`);
+        }
+        await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return {
+        endpoint,
+        log: () => log,
+        async stop() {
+            child.kill("SIGTERM");
+            await ended;
+            process.removeListener("exit", killWithUs);
+            await rm(folder, { recursive: true, force: true });
+        },
+    };
+}
