@@ -88,11 +88,18 @@ const CONTROL = {
                                         Ref: field(1, "string"),
                                         CreatedAt: field(6, "Timestamp"),
                                         CompletedAt: field(7, "Timestamp"),
-                                        ExporterResponse: { id: 9, keyType: "string", type: "string" },
+                                        Result: field(10, "BuildResultInfo"),
                                         numCachedSteps: field(15, "int32"),
                                         numTotalSteps: field(16, "int32"),
                                     },
                                 },
+                                BuildResultInfo: {
+                                    fields: {
+                                        ResultDeprecated: field(1, "Descriptor"),
+                                        Results: { id: 3, keyType: "int64", type: "Descriptor" },
+                                    },
+                                },
+                                Descriptor: { fields: { digest: field(2, "string") } },
                                 Timestamp: { fields: { seconds: field(1, "int64"), nanos: field(2, "int32") } },
                             },
                         },
@@ -189,6 +196,18 @@ export async function probe(node: BuildkitEndpoint, timeoutMs = 3_000): Promise<
     }
 }
 
+interface HistoryRecord {
+    Ref: string;
+    CreatedAt: Timestamp | null;
+    CompletedAt: Timestamp | null;
+    Result: { ResultDeprecated: { digest: string } | null; Results: Record<string, { digest: string }> } | null;
+    numCachedSteps: number;
+    numTotalSteps: number;
+}
+
+const resultsOf = ({ Result: result }: HistoryRecord) =>
+    [result?.ResultDeprecated, ...Object.values(result?.Results ?? {})].map((descriptor) => descriptor?.digest);
+
 const milliseconds = (time: Timestamp | null) => (time ? time.seconds * 1000 + time.nanos / 1e6 : Number.NaN);
 
 /**
@@ -206,8 +225,8 @@ export async function findBuild(
         return await new Promise((resolve, reject) => {
             let found: BuildRecord | undefined;
             const call = client.ListenBuildHistory({ EarlyExit: true }, { deadline: Date.now() + timeoutMs });
-            call.on("data", ({ record }) => {
-                if (!record?.CompletedAt || record.ExporterResponse?.["containerimage.digest"] !== digest) return;
+            call.on("data", ({ record }: { record: HistoryRecord | null }) => {
+                if (!record?.CompletedAt || !resultsOf(record).includes(digest)) return;
                 const completed = milliseconds(record.CompletedAt);
                 if (found && Date.parse(found.completedAt) > completed) return;
                 found = {

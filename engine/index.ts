@@ -110,7 +110,10 @@ async function operate(options: EngineOptions, project: Project, file: string, r
         const limit = limiter(options.parallel ?? Number.POSITIVE_INFINITY);
         const base = { project: project.name, stack, preview, host, providers, report, limit };
         const loading = StateStore.load(file, keyring);
-        loading.catch(() => undefined); // awaited later
+        const warn = ({ interrupted }: StateStore) => {
+            for (const { resource, type } of interrupted) log(resource.urn, "warning", `the last run was cut off while ${type} it`, false);
+        };
+        loading.then(warn).catch(() => undefined); // its failure is met where it is awaited
         return await (options.command === "up" || preview
             ? update({ ...options, signal }, project, keyring, monitor, loading, base)
             : maintain(options.command, { ...base, store: await loading, config: { values: {}, secretKeys: [] } }));

@@ -24,7 +24,8 @@ function fill<Message>(message: Message, fields: Record<string, Properties | str
     const setters = message as Record<string, (value: unknown) => void>;
     for (const [name, value] of Object.entries(fields)) {
         const setter = `set${name.charAt(0).toUpperCase()}${name.slice(1)}${Array.isArray(value) ? "List" : ""}`;
-        setters[setter]?.(isObject(value) ? toStruct(value) : value);
+        if (!setters[setter]) throw new Error(`the protocol has no ${setter}`);
+        setters[setter](isObject(value) ? toStruct(value) : value);
     }
     return message;
 }

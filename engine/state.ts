@@ -98,6 +98,11 @@ export class StateStore {
         return store;
     }
 
+    /** What was under way when the last operation was cut off: nobody knows how far it got. */
+    get interrupted(): PendingOperation[] {
+        return this.checkpoint.deployment.pending_operations ?? [];
+    }
+
     /** All resources, dependencies first. */
     get resources(): ResourceState[] {
         return [...this.fresh, ...this.base];

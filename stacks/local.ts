@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { LocalFleet, LocalRegistry, MultiPlatformImage, SigningKey } from "../index";
 import { type LocalSettings, parseLocalSettings } from "../core/local-settings";
+import { LocalFleet, LocalRegistry, MultiPlatformImage, SigningKey } from "../index";
 
 /** A registry, a fleet and one image, all on this machine. */
 export function local(settings: unknown): Record<string, unknown> {

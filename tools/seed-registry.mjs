@@ -16,22 +16,35 @@ import { forwardSignals, run } from "./setup/process.mjs";
 const READY_WITHIN_MS = 10_000;
 
 /**
- * References of the base images, pinned by digest, without a registry where they live in the local one.
+ * References of the base images, pinned by digest; without a registry where they live in the local one.
  *
- * @param {string} storage folder of the local registry's storage; made if need be
- * @returns {Promise<{source: "public" | "debian", base: string, buildBase: string}>}
+ * @returns {{source: "public" | "debian", base: string, buildBase: string}}
  */
-export async function seedRegistry(storage) {
-    const base = readBase();
-    if (!base) throw new SetupError("the base images are not there", "run: node tools/setup.mjs");
+export function baseReferences() {
+    const base = requireBase();
     if (base.source === "public") {
         return { source: "public", base: PUBLIC_BASE.runtime, buildBase: PUBLIC_BASE.build };
     }
-    const images = Object.values(base.images);
-    const missing = images.filter((image) => !isStored(storage, image));
-    if (missing.length > 0) await withRegistry(storage, (registry) => push(base.folder, missing, registry));
     const reference = (/** @type {BaseImage} */ image) => `${image.repository}:${image.tag}@${image.digest}`;
     return { source: "debian", base: reference(base.images.runtime), buildBase: reference(base.images.build) };
+}
+
+/**
+ * Puts the base images into the storage folder, unless they are there or come from a public registry.
+ *
+ * @param {string} storage folder of the local registry's storage; made if need be
+ */
+export async function seedRegistry(storage) {
+    const base = requireBase();
+    if (base.source === "public") return;
+    const missing = Object.values(base.images).filter((image) => !isStored(storage, image));
+    if (missing.length > 0) await withRegistry(storage, (registry) => push(base.folder, missing, registry));
+}
+
+function requireBase() {
+    const base = readBase();
+    if (!base) throw new SetupError("the base images are not there", "run: node tools/setup.mjs");
+    return base;
 }
 
 /**
@@ -148,7 +161,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
         if (option !== "--storage" || !storage || rest.length > 0) {
             throw new SetupError("the storage folder is missing", "use: node tools/seed-registry.mjs --storage DIR");
         }
-        process.stdout.write(`${JSON.stringify(await seedRegistry(storage))}\n`);
+        await seedRegistry(storage);
+        process.stdout.write(`${JSON.stringify(baseReferences())}\n`);
     } catch (error) {
         if (!(error instanceof SetupError)) throw error;
         say(error.message);

@@ -66,6 +66,8 @@ export class LocalFleet extends pulumi.ComponentResource implements Fleet {
                 name: node,
                 endpoint: pulumi.interpolate`tcp://${process.address}`,
                 platforms: [platform],
+                // The name in its certificate: another node that got the same port does not pass for it.
+                serverName: node,
             };
         });
         this.nodes = pulumi.output(nodes);
@@ -108,7 +110,7 @@ function createNode(
             authority: pairOf(authority),
             commonName: node,
             usage: "server",
-            dnsNames: ["localhost"],
+            dnsNames: [node, "localhost"],
             ipAddresses: ["127.0.0.1"],
         },
         parent,

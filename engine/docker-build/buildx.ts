@@ -1,7 +1,7 @@
 /** Runs `docker-buildx build`: secrets in its environment only, credentials in a configuration that lives as long as the build. */
 import { accessSync, constants } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { homedir, hostname, tmpdir } from "node:os";
+import { homedir, hostname, tmpdir, userInfo } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { spawnGuarded } from "../processes";
 import { buildCommand } from "./flags";
@@ -9,8 +9,6 @@ import type { Image } from "./shape";
 
 /** Lines of output that a failed build leaves in the log. */
 const TAIL = 20;
-/** How long a cancelled buildx may take to end the build on its node before it is killed. */
-const GRACE_MS = 5_000;
 
 const dockerFolder = () => resolve(process.env.DOCKER_CONFIG || join(homedir(), ".docker"));
 
@@ -64,16 +62,11 @@ export async function build(image: Image, { directory, signal, log }: BuildRun):
             env: { ...Object.fromEntries(inherited), ...env },
             onLine,
         });
-        let killer: NodeJS.Timeout | undefined;
-        const stop = () => {
-            child.kill("SIGTERM");
-            killer = setTimeout(() => child.kill(), GRACE_MS);
-        };
+        // A node ends the build when its client is gone.
+        const stop = () => child.kill("SIGKILL");
         signal.addEventListener("abort", stop, { once: true });
-        const code = await child.exited.finally(() => {
-            clearTimeout(killer);
-            signal.removeEventListener("abort", stop);
-        });
+        if (signal.aborted) stop();
+        const code = await child.exited.finally(() => signal.removeEventListener("abort", stop));
         signal.throwIfAborted();
         if (code !== 0) {
             log(tail.join("\n"), false);
@@ -89,7 +82,7 @@ export async function build(image: Image, { directory, signal, log }: BuildRun):
 
 /** A folder for this user only (mkdtemp makes it 0700). Those that a killed engine left on this host are removed. */
 async function privateFolder(): Promise<string> {
-    const prefix = `docker-build-${hostname()}-`;
+    const prefix = `docker-build-${hostname()}-${userInfo().uid}-`;
     for (const name of await readdir(tmpdir())) {
         const pid = name.startsWith(prefix) ? Number.parseInt(name.slice(prefix.length), 10) : 0;
         if (pid > 0 && !isAlive(pid)) await rm(join(tmpdir(), name), { recursive: true, force: true });

@@ -1,0 +1,86 @@
+// What `npm start`, `npm test` and the others run: the set-up first, then the work.
+
+import { delimiter } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { runChild } from "./run/child.mjs";
+import { toJson, toText } from "./run/report.mjs";
+import { operate, removeLeftovers } from "./run/stack.mjs";
+import { runTests } from "./run/tests.mjs";
+import { projectRoot, SetupError, say } from "./setup/context.mjs";
+import { setup } from "./setup.mjs";
+
+const USAGE = `usage: node tools/run.mjs <up|preview|refresh|destroy> [--json] [--stack NAME] [--config KEY=VALUE]... [--purge]
+       node tools/run.mjs <test|bench> [ARGUMENT]...
+  --json    one JSON document on standard output, and nothing else there
+  --purge   destroy only: also remove the bytes of what was released`;
+
+/**
+ * @param {import("./run/stack.mjs").Command} command
+ * @param {string[]} args
+ */
+async function runStack(command, args) {
+    const options = readOptions(command, args);
+    const { toolFolder } = await setup();
+    const report = await operate(command, { project: projectRoot, toolFolder, ...options });
+    process.stdout.write(`${options.json ? toJson(report) : toText(report, command)}\n`);
+    if (command === "destroy" && report.exitCode === 0) removeLeftovers(projectRoot, options.stack, options.purge);
+    return report.exitCode;
+}
+
+/**
+ * @param {string} command
+ * @param {string[]} args
+ */
+function readOptions(command, args) {
+    try {
+        const { values } = parseArgs({
+            args,
+            options: {
+                json: { type: "boolean", default: false },
+                stack: { type: "string", default: "local" },
+                config: { type: "string", multiple: true, default: [] },
+                purge: { type: "boolean", default: false },
+            },
+        });
+        if (values.purge && command !== "destroy") throw new Error("--purge goes with destroy");
+        return values;
+    } catch (error) {
+        throw new SetupError(`${/** @type {Error} */ (error).message}\n${USAGE}`);
+    }
+}
+
+/** @param {string[]} args */
+async function main([command, ...args]) {
+    switch (command) {
+        case "up":
+        case "preview":
+        case "refresh":
+        case "destroy":
+            return runStack(command, args);
+        case "test":
+            return runTests(projectRoot, await toolEnvironment(), args);
+        case "bench": {
+            const bench = fileURLToPath(new URL("bench/main.mjs", import.meta.url));
+            const options = { cwd: projectRoot, env: await toolEnvironment(), capture: true };
+            const { exitCode, stdout } = await runChild(process.execPath, [bench, ...args], options);
+            process.stdout.write(stdout);
+            return exitCode;
+        }
+        default:
+            throw new SetupError(USAGE);
+    }
+}
+
+async function toolEnvironment() {
+    const { toolFolder } = await setup();
+    return toolFolder ? { ...process.env, PATH: [toolFolder, process.env.PATH].join(delimiter) } : process.env;
+}
+
+try {
+    process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    say(error.message);
+    process.exitCode = 1;
+}

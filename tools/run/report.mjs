@@ -1,0 +1,82 @@
+// What a run shows: a table for people, one JSON document for programs.
+
+/** @typedef {import("./stack.mjs").Result & {engine: string, durationMs: number}} Report */
+
+/**
+ * @param {Report} report
+ * @returns {string}
+ */
+export function toJson({ engine, exitCode, changes, outputs, errors, durationMs }) {
+    const counted = changes ?? { create: 0, update: 0, delete: 0, replace: 0, same: 0 };
+    const failure = exitCode === 0 ? {} : { errors };
+    return JSON.stringify({ engine, changes: counted, outputs, durationMs, ...failure }, null, 2);
+}
+
+/**
+ * @param {Report} report
+ * @param {string} command
+ * @returns {string}
+ */
+export function toText(report, command) {
+    const { changes, outputs, durationMs, engine } = report;
+    const lines = [];
+    if (outputs.platforms && Object.keys(outputs.platforms).length > 0) lines.push(platformTable(outputs), "");
+    for (const [name, value] of Object.entries(outputs)) {
+        if (name !== "platforms" && name !== "vulnerabilities") lines.push(`${name}: ${oneLine(value)}`);
+    }
+    if (lines.length > 0) lines.push("");
+    if (changes) lines.push(summary(changes, command));
+    lines.push(`${(durationMs / 1000).toFixed(1)} s, ${engine} engine`);
+    return lines.join("\n");
+}
+
+/**
+ * @param {import("./stack.mjs").Changes} changes
+ * @param {string} command
+ */
+function summary(changes, command) {
+    const { same, ...moved } = changes;
+    const parts = Object.entries(moved).filter(([, count]) => count > 0);
+    if (parts.length === 0) {
+        return command === "up"
+            ? `Nothing has changed: nothing was built, nothing was signed (${same} resources are as they were).`
+            : `No change (${same} resources).`;
+    }
+    return `Resources: ${parts.map(([name, count]) => `${count} to ${name}`).join(", ")}, ${same} the same.`.replaceAll(
+        " to ",
+        command === "preview" ? " to " : " × ",
+    );
+}
+
+/** @param {Record<string, any>} outputs */
+function platformTable({ platforms, vulnerabilities = {} }) {
+    const head = ["PLATFORM", "NODE", "EMULATED", "DIGEST", "SIZE", "DURATION", "FINDINGS"];
+    const rows = Object.entries(platforms).map(([platform, image]) => [
+        platform,
+        image.node ?? "",
+        image.emulated ? "yes" : "no",
+        `${String(image.digest ?? "").slice(0, "sha256:".length + 12)}`,
+        size(image.size),
+        image.durationMs === undefined ? "" : `${(image.durationMs / 1000).toFixed(1)} s`,
+        findings(vulnerabilities[platform]),
+    ]);
+    const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
+    return [head, ...rows].map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ").trimEnd()).join("\n");
+}
+
+/** @param {unknown} bytes */
+function size(bytes) {
+    return typeof bytes === "number" ? `${(bytes / 1_000_000).toFixed(1)} MB` : "";
+}
+
+/** @param {Record<string, number> | undefined} counts */
+function findings(counts) {
+    if (!counts) return "";
+    const found = Object.entries(counts).filter(([, count]) => typeof count === "number" && count > 0);
+    return found.length > 0 ? found.map(([severity, count]) => `${count} ${severity}`).join(", ") : "none";
+}
+
+/** @param {unknown} value */
+function oneLine(value) {
+    return typeof value === "string" ? value : JSON.stringify(value);
+}

@@ -1,0 +1,99 @@
+// One operation on the local stack, by whichever engine is there.
+
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { baseReferences, seedRegistry } from "../seed-registry.mjs";
+import { say, which } from "../setup/context.mjs";
+import { embedded } from "./embedded.mjs";
+import { hasOwnBackend, pulumi } from "./pulumi.mjs";
+
+/** @typedef {{create: number, update: number, delete: number, replace: number, same: number}} Changes */
+/** @typedef {"preview" | "up" | "refresh" | "destroy"} Command */
+/**
+ * @typedef {object} Result
+ * @property {number} exitCode
+ * @property {Changes} [changes] none when the engine ended before it counted
+ * @property {Record<string, any>} outputs
+ * @property {{urn: string, message: string}[]} errors
+ */
+/** @typedef {{project: string, state: string, stack: string, config: string[], env: NodeJS.ProcessEnv}} Place */
+/**
+ * @typedef {object} Engine
+ * @property {"pulumi" | "embedded"} name
+ * @property {(command: Command, place: Place) => Promise<Result>} operate
+ */
+
+/** Folders of `state` that hold what was released: only a purge removes them. */
+const RELEASED = ["registry"];
+
+/**
+ * @param {Command} command
+ * @param {{project: string, stack: string, config: string[], toolFolder: string | undefined}} options
+ * @returns {Promise<Result & {engine: Engine["name"], durationMs: number}>}
+ */
+export async function operate(command, { project, stack, config, toolFolder }) {
+    const start = performance.now();
+    const state = join(project, ".buildfleet");
+    const engine = which("pulumi") ? pulumi : embedded;
+    mkdirSync(state, { recursive: true, mode: 0o700 });
+    if (command === "preview" || command === "up") {
+        writeFileSync(join(state, "base.json"), JSON.stringify(baseReferences(), null, 4));
+    }
+    if (command === "up") await seedRegistry(join(state, "registry"));
+    const env = environment(state, engine, toolFolder);
+    const result = await engine.operate(command, { project, state, stack, config, env });
+    return { engine: engine.name, ...result, durationMs: Math.round(performance.now() - start) };
+}
+
+/**
+ * @param {string} state
+ * @param {Engine} engine
+ * @param {string | undefined} toolFolder
+ */
+function environment(state, engine, toolFolder) {
+    const env = { ...process.env };
+    if (toolFolder) env.PATH = [toolFolder, env.PATH].filter(Boolean).join(delimiter);
+    const givenByUser = env.PULUMI_CONFIG_PASSPHRASE !== undefined || env.PULUMI_CONFIG_PASSPHRASE_FILE !== undefined;
+    if (givenByUser || (engine === pulumi && hasOwnBackend())) return env;
+    const file = join(state, "passphrase");
+    // Exclusive, and kept for ever: another passphrase would make the secrets in the state unreadable.
+    if (!existsSync(file)) writeFileSync(file, randomBytes(32).toString("base64url"), { mode: 0o600, flag: "wx" });
+    return { ...env, PULUMI_CONFIG_PASSPHRASE_FILE: file };
+}
+
+/**
+ * Removes what `up` and this script made, once the stack is destroyed.
+ *
+ * @param {string} project
+ * @param {string} stack
+ * @param {boolean} purge also what was released
+ */
+export function removeLeftovers(project, stack, purge) {
+    const state = join(project, ".buildfleet");
+    removeSalt(join(project, `Pulumi.${stack}.yaml`), join(state, "pulumi"));
+    if (purge) {
+        rmSync(state, { recursive: true, force: true });
+        return;
+    }
+    const kept = readdirSync(state).filter((name) => RELEASED.includes(name));
+    for (const name of readdirSync(state)) {
+        if (!kept.includes(name)) rmSync(join(state, name), { recursive: true, force: true });
+    }
+    if (kept.length === 0) rmSync(state, { recursive: true, force: true });
+    for (const name of kept) {
+        say(`kept: ${join(state, name)} (the bytes of what was released; "npm run destroy -- --purge" removes them)`);
+    }
+}
+
+/**
+ * The CLI notes the salt of its passphrase in the stack's settings file; where it is all there is, the file is ours.
+ *
+ * @param {string} settings
+ * @param {string} backend
+ */
+function removeSalt(settings, backend) {
+    if (!existsSync(backend) || !existsSync(settings)) return;
+    const lines = readFileSync(settings, "utf8").trim().split("\n");
+    if (lines.every((line) => /^(encryptionsalt|secretsprovider):/.test(line))) rmSync(settings);
+}

@@ -1,0 +1,34 @@
+// `npm test`: the tests, closing with one line that tells how many there were.
+
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { runChild } from "./child.mjs";
+
+/**
+ * @param {string} project
+ * @param {NodeJS.ProcessEnv} env
+ * @param {string[]} args for vitest
+ * @returns {Promise<number>} exit code
+ */
+export async function runTests(project, env, args) {
+    const folder = mkdtempSync(join(tmpdir(), "buildfleet-tests-"));
+    try {
+        const file = join(folder, "results.json");
+        const vitest = join(project, "node_modules/vitest/vitest.mjs");
+        const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
+        const { exitCode } = await runChild(process.execPath, [vitest, "run", ...reporters, ...args], { cwd: project, env });
+        const results = JSON.parse(readFileSync(file, "utf8"));
+        // A file that can't be loaded runs no test, and must not read as "0 failed".
+        const brokenFiles = results.testResults.filter(
+            (/** @type {any} */ result) => result.status === "failed" && result.assertionResults.length === 0,
+        );
+        const skipped = results.numPendingTests + results.numTodoTests;
+        const failed = results.numFailedTests + brokenFiles.length;
+        const line = `${results.numPassedTests} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
+        process.stdout.write(`${line}\n`);
+        return exitCode;
+    } finally {
+        rmSync(folder, { recursive: true, force: true });
+    }
+}
