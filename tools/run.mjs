@@ -62,10 +62,12 @@ async function main([command, ...args]) {
             return runTests(projectRoot, await toolEnvironment(), args);
         case "bench": {
             const bench = fileURLToPath(new URL("bench/main.mjs", import.meta.url));
-            const options = { cwd: projectRoot, env: await toolEnvironment(), capture: true };
-            const { exitCode, stdout } = await runChild(process.execPath, [bench, ...args], options);
-            process.stdout.write(stdout);
-            return exitCode;
+            const options = {
+                cwd: projectRoot,
+                env: await toolEnvironment(),
+                stdout: /** @type {const} */ ("inherit"),
+            };
+            return (await runChild(process.execPath, [bench, ...args], options)).exitCode;
         }
         default:
             throw new SetupError(USAGE);

@@ -57,7 +57,9 @@ function requireBase() {
 function isStored(storage, image) {
     const repository = join(storage, "docker/registry/v2/repositories", image.repository);
     try {
-        return readFileSync(join(repository, "_manifests/tags", image.tag, "current/link"), "utf8").trim() === image.digest;
+        return (
+            readFileSync(join(repository, "_manifests/tags", image.tag, "current/link"), "utf8").trim() === image.digest
+        );
     } catch (error) {
         if (/** @type {NodeJS.ErrnoException} */ (error).code === "ENOENT") return false;
         throw error;
@@ -133,7 +135,8 @@ async function ready(server, address, said) {
     const deadline = Date.now() + READY_WITHIN_MS;
     let failure = "";
     while (Date.now() < deadline) {
-        if (server.exitCode !== null) throw new SetupError(`registry ended with exit code ${server.exitCode}: ${said()}`);
+        if (server.exitCode !== null)
+            throw new SetupError(`registry ended with exit code ${server.exitCode}: ${said()}`);
         try {
             if ((await fetch(`http://${address}/v2/`)).ok) return;
         } catch (error) {
@@ -141,7 +144,9 @@ async function ready(server, address, said) {
         }
         await new Promise((wake) => setTimeout(wake, 20));
     }
-    throw new SetupError(`registry on ${address} did not answer within ${READY_WITHIN_MS / 1000} s (${failure}): ${said()}`);
+    throw new SetupError(
+        `registry on ${address} did not answer within ${READY_WITHIN_MS / 1000} s (${failure}): ${said()}`,
+    );
 }
 
 /** @returns {Promise<number>} a loopback port nobody listens on */

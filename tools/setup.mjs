@@ -90,7 +90,9 @@ async function check() {
     const missing = await missingSteps();
     for (const { name } of STEPS) {
         const problems = missing.find(({ step }) => step.name === name)?.missing ?? [];
-        say(`${problems.length > 0 ? "missing" : "ok     "}  ${name}${problems.map((line) => `\n           ${line}`).join("")}`);
+        say(
+            `${problems.length > 0 ? "missing" : "ok     "}  ${name}${problems.map((line) => `\n           ${line}`).join("")}`,
+        );
     }
     for (const { tool, action, why } of await inspectTools(toolbox)) say(`         ${tool.name}: ${action}, ${why}`);
     return missing.length > 0 ? 1 : 0;

@@ -117,7 +117,8 @@ function drift(state: State, inputs: Inputs, chosen: Candidate | undefined): str
     const entry = readBuilder(inputs.name);
     const differs: string[] = [];
     if (chosen.endpoint !== state.endpoint || chosen.name !== state.nodeName) differs.push("endpoint");
-    if (entry?.endpoint !== chosen.endpoint) differs.push("name");
+    if (entry?.endpoint !== chosen.endpoint || entry.driverOptions.servername !== chosen.serverName)
+        differs.push("name");
     if (inputs.client) {
         const folder = certificateFolder(inputs.name);
         const paths = Object.entries(entry?.driverOptions ?? {}).filter(([key]) => key !== "servername");

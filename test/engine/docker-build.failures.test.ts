@@ -1,6 +1,6 @@
 /** Builds that fail, are cancelled, or lose their engine. */
 import { spawn } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { freePort } from "../support/buildkitd";
@@ -101,16 +101,14 @@ require.extensions[".ts"] = (module, file) => {
 })();
 `;
 
-/** Processes that run buildx on this test's folders. */
+/** Processes that run buildx for this file's program. */
 function buildxProcesses(): string[] {
-    const commands = readdirSync("/proc")
-        .filter((name) => /^\d+$/.test(name))
-        .map((pid) => {
-            try {
-                return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
-            } catch {
-                return ""; // It has ended meanwhile.
-            }
-        });
-    return commands.filter((command) => command.includes("docker-buildx") && command.includes("../app"));
+    return readdirSync("/proc").filter((pid) => {
+        try {
+            const command = readFileSync(`/proc/${pid}/cmdline`, "utf8");
+            return command.includes("docker-buildx") && readlinkSync(`/proc/${pid}/cwd`) === bench.program;
+        } catch {
+            return false; // No process, or it has ended meanwhile.
+        }
+    });
 }

@@ -1,6 +1,6 @@
 /** Steps and their order: preview and update, replacement, deletion, protection, retention, dependencies, parents, aliases. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Workspace } from "./support";
+import { until, Workspace } from "./support";
 
 let work: Workspace;
 beforeEach(() => {
@@ -158,7 +158,7 @@ describe("options", () => {
         work.provider.during = async () => {
             open += 1;
             most = Math.max(most, open);
-            await new Promise((resolve) => setImmediate(resolve));
+            await until(() => most >= 2, "two operations side by side");
             open -= 1;
         };
         await work.up(`for (let i = 0; i < 12; i++) thing("t" + i);`, { parallel: 2 });

@@ -11,7 +11,10 @@ import { makeRootfs, takeOver } from "./rootfs.mjs";
 /** @typedef {{source: "public"} | {source: "debian", folder: string, images: Record<"runtime" | "build", BaseImage>}} Base */
 
 /** References used where the public registry answers. */
-export const PUBLIC_BASE = { runtime: "docker.io/library/debian:bookworm-slim", build: "docker.io/library/gcc:12-bookworm" };
+export const PUBLIC_BASE = {
+    runtime: "docker.io/library/debian:bookworm-slim",
+    build: "docker.io/library/gcc:12-bookworm",
+};
 
 const PUBLIC_REGISTRY = "https://registry-1.docker.io/v2/";
 const PROBE_MS = 3_000;

@@ -67,7 +67,10 @@ export class OciLayout {
 
     /** @param {string} tar */
     async #addLayer(tar) {
-        const temporary = join(this.folder, `layer.${this.#images.length}.${createHash("sha256").update(tar).digest("hex")}`);
+        const temporary = join(
+            this.folder,
+            `layer.${this.#images.length}.${createHash("sha256").update(tar).digest("hex")}`,
+        );
         const plain = new Measure();
         const packed = new Measure();
         await pipeline(createReadStream(tar), plain, createGzip(), packed, createWriteStream(temporary));
@@ -100,14 +103,14 @@ class Measure extends Transform {
     size = 0;
     digest = "";
 
-    /** @type {Transform["_transform"]} */
+    /** @override @type {Transform["_transform"]} */
     _transform(chunk, _encoding, done) {
         this.#hash.update(chunk);
         this.size += chunk.length;
         done(null, chunk);
     }
 
-    /** @type {Transform["_flush"]} */
+    /** @override @type {Transform["_flush"]} */
     _flush(done) {
         this.digest = `sha256:${this.#hash.digest("hex")}`;
         done();

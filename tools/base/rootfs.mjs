@@ -80,7 +80,14 @@ export async function makeRootfs(architecture, recipe, work) {
  * @param {import("./recipe.mjs").Recipe} recipe
  */
 function cleanupHook(recipe) {
-    const ours = ["etc/apt", "etc/debconf.conf", "etc/hostname", "etc/resolv.conf", "var/lib/apt", "var/lib/dpkg/*-old"];
+    const ours = [
+        "etc/apt",
+        "etc/debconf.conf",
+        "etc/hostname",
+        "etc/resolv.conf",
+        "var/lib/apt",
+        "var/lib/dpkg/*-old",
+    ];
     return `
 set -e
 cd "$1"
@@ -93,7 +100,9 @@ find usr/share/doc -depth -mindepth 1 -type d -empty -delete
 /** Settings of this machine's apt that reach a mirror: mmdebstrap uses a configuration of its own. */
 async function proxySettings() {
     const dump = await run("apt-config", ["dump"]);
-    return dump.split("\n").filter((line) => /^Acquire::(https?::\S*Proxy|Check-Valid-Until|Check-Date)\b.*".+";$/i.test(line));
+    return dump
+        .split("\n")
+        .filter((line) => /^Acquire::(https?::\S*Proxy|Check-Valid-Until|Check-Date)\b.*".+";$/i.test(line));
 }
 
 /**

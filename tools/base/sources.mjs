@@ -32,7 +32,10 @@ export function aptSources(architecture, root = "/") {
     const { distribution, suite } = readDistribution(root);
     const own = readSources(root).filter((source) => isDistributions(source, suite));
     if (own.length === 0) {
-        throw new SetupError(`/etc/apt names no source of ${distribution} ${suite}`, "add the distribution's own sources");
+        throw new SetupError(
+            `/etc/apt names no source of ${distribution} ${suite}`,
+            "add the distribution's own sources",
+        );
     }
     // Ubuntu keeps every architecture but its first on another server.
     const elsewhere = distribution === "ubuntu" && architecture !== hostArchitecture() && architecture !== "amd64";
@@ -51,7 +54,9 @@ export function aptSources(architecture, root = "/") {
  */
 function isDistributions({ suite: own, signedBy, components }, suite) {
     const ofDistribution = !signedBy || /\/(debian|ubuntu)-archive-[^/]*\.(gpg|asc|pgp)$/.test(signedBy);
-    return ofDistribution && components.includes("main") && [suite, `${suite}-updates`, `${suite}-security`].includes(own);
+    return (
+        ofDistribution && components.includes("main") && [suite, `${suite}-updates`, `${suite}-security`].includes(own)
+    );
 }
 
 /**
@@ -101,7 +106,8 @@ function oneLine(text) {
 function deb822(text) {
     return text.split(/\n\s*\n/).flatMap((stanza) => {
         const field = (/** @type {string} */ name) =>
-            new RegExp(`^${name}:[ \t]*(.*(?:\n[ \t].*)*)`, "im").exec(stanza.replace(/^#.*\n/gm, ""))?.[1]?.trim() ?? "";
+            new RegExp(`^${name}:[ \t]*(.*(?:\n[ \t].*)*)`, "im").exec(stanza.replace(/^#.*\n/gm, ""))?.[1]?.trim() ??
+            "";
         const words = (/** @type {string} */ name) => field(name).split(/\s+/).filter(Boolean);
         if (!words("Types").includes("deb") || /^(no|false)$/i.test(field("Enabled"))) return [];
         const signedBy = words("Signed-By")[0];

@@ -7,13 +7,15 @@ import { constants } from "node:os";
  *
  * @param {string} command
  * @param {string[]} args
- * @param {{cwd: string, env: NodeJS.ProcessEnv, capture?: boolean}} options with `capture` standard output is returned,
- *   without it goes to standard error: our own is kept for results
+ * @param {{cwd: string, env: NodeJS.ProcessEnv, stdout?: "capture" | "inherit" | "stderr"}} options where its standard
+ *   output goes; "stderr" by default, since our own standard output is kept for results
  * @returns {Promise<{exitCode: number, stdout: string}>} 128 + N for a program that signal N ended
  */
-export function runChild(command, args, { cwd, env, capture = false }) {
+export function runChild(command, args, { cwd, env, stdout: target = "stderr" }) {
     return new Promise((resolve, reject) => {
-        const child = spawn(command, args, { cwd, env, detached: true, stdio: ["ignore", capture ? "pipe" : 2, 2] });
+        const out = /** @type {const} */ ({ capture: "pipe", inherit: "inherit", stderr: 2 })[target];
+        /** @type {import("node:child_process").ChildProcess} */
+        const child = spawn(command, args, { cwd, env, detached: true, stdio: ["ignore", out, "inherit"] });
         let stdout = "";
         child.stdout?.setEncoding("utf8").on("data", (text) => {
             stdout += text;

@@ -15,7 +15,7 @@ export const embedded = {
         const child = await runChild(process.execPath, [cli, command, ...where, ...settings, "--json"], {
             cwd: project,
             env,
-            capture: true,
+            stdout: "capture",
         });
         // No document: it was ended before it could say anything, and has told why on standard error.
         if (child.stdout.trim() === "") return { exitCode: child.exitCode || 1, outputs: {}, errors: [] };

@@ -20,6 +20,7 @@ export function hasOwnBackend(env = process.env) {
 export const pulumi = {
     name: "pulumi",
     async operate(command, { project, state, stack, config, env: given }) {
+        /** @type {NodeJS.ProcessEnv} */
         const env = { ...given, PULUMI_SKIP_UPDATE_CHECK: "true", PULUMI_DEBUG_COMMANDS: "true" };
         if (!hasOwnBackend(given)) {
             const backend = join(state, "pulumi");
@@ -38,7 +39,7 @@ export const pulumi = {
             const options = ["--stack", stack, "--non-interactive", "--event-log", events, ...consent, ...settings];
             const { exitCode } = await runChild("pulumi", [command, ...options], at);
             const outputs = command === "destroy" ? {} : await readOutputs(stack, at);
-            return { exitCode, outputs, ...(existsSync(events) && readEvents(readFileSync(events, "utf8"))) };
+            return { exitCode, outputs, ...readEvents(existsSync(events) ? readFileSync(events, "utf8") : "") };
         } finally {
             rmSync(folder, { recursive: true, force: true });
         }
@@ -51,7 +52,10 @@ export const pulumi = {
  * @returns {Promise<Record<string, unknown>>}
  */
 async function readOutputs(stack, at) {
-    const child = await runChild("pulumi", ["stack", "output", "--json", "--stack", stack], { ...at, capture: true });
+    const child = await runChild("pulumi", ["stack", "output", "--json", "--stack", stack], {
+        ...at,
+        stdout: "capture",
+    });
     return child.exitCode === 0 ? JSON.parse(child.stdout) : {};
 }
 
@@ -72,7 +76,8 @@ export function readEvents(log) {
         .map(({ urn = "", message }) => ({ urn, message: message.replace(/<\{%.*?%\}>/g, "").trim() }));
     const counts = events.findLast(({ summaryEvent }) => summaryEvent)?.summaryEvent.resourceChanges;
     if (!counts) return { errors };
-    const count = (/** @type {string[]} */ ...operations) => operations.reduce((sum, name) => sum + (counts[name] ?? 0), 0);
+    const count = (/** @type {string[]} */ ...operations) =>
+        operations.reduce((sum, name) => sum + (counts[name] ?? 0), 0);
     const changes = {
         create: count("create"),
         update: count("update"),

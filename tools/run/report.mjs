@@ -30,22 +30,32 @@ export function toText(report, command) {
     return lines.join("\n");
 }
 
+/** @type {Record<string, Record<keyof import("./stack.mjs").Changes, string>>} */
+const WORDS = {
+    done: { create: "created", update: "updated", replace: "replaced", delete: "deleted", same: "unchanged" },
+    planned: {
+        create: "to create",
+        update: "to update",
+        replace: "to replace",
+        delete: "to delete",
+        same: "unchanged",
+    },
+};
+
 /**
  * @param {import("./stack.mjs").Changes} changes
  * @param {string} command
  */
 function summary(changes, command) {
     const { same, ...moved } = changes;
-    const parts = Object.entries(moved).filter(([, count]) => count > 0);
-    if (parts.length === 0) {
-        return command === "up"
-            ? `Nothing has changed: nothing was built, nothing was signed (${same} resources are as they were).`
-            : `No change (${same} resources).`;
+    if (Object.values(moved).every((count) => count === 0)) {
+        const what =
+            command === "up" ? "Nothing has changed: nothing was built, nothing was signed" : "Nothing has changed";
+        return `${what} (${same} resources).`;
     }
-    return `Resources: ${parts.map(([name, count]) => `${count} to ${name}`).join(", ")}, ${same} the same.`.replaceAll(
-        " to ",
-        command === "preview" ? " to " : " × ",
-    );
+    const words = Object.entries(WORDS[command === "preview" ? "planned" : "done"] ?? {});
+    const count = (/** @type {string} */ name) => changes[/** @type {keyof typeof changes} */ (name)];
+    return `Resources: ${words.flatMap(([name, word]) => (count(name) > 0 ? `${count(name)} ${word}` : [])).join(", ")}.`;
 }
 
 /** @param {Record<string, any>} outputs */
@@ -61,7 +71,14 @@ function platformTable({ platforms, vulnerabilities = {} }) {
         findings(vulnerabilities[platform]),
     ]);
     const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
-    return [head, ...rows].map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ").trimEnd()).join("\n");
+    return [head, ...rows]
+        .map((row) =>
+            row
+                .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+                .join("  ")
+                .trimEnd(),
+        )
+        .join("\n");
 }
 
 /** @param {unknown} bytes */

@@ -17,7 +17,8 @@ export async function runTests(project, env, args) {
         const file = join(folder, "results.json");
         const vitest = join(project, "node_modules/vitest/vitest.mjs");
         const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
-        const { exitCode } = await runChild(process.execPath, [vitest, "run", ...reporters, ...args], { cwd: project, env });
+        const options = { cwd: project, env, stdout: /** @type {const} */ ("inherit") };
+        const { exitCode } = await runChild(process.execPath, [vitest, "run", ...reporters, ...args], options);
         const results = JSON.parse(readFileSync(file, "utf8"));
         // A file that can't be loaded runs no test, and must not read as "0 failed".
         const brokenFiles = results.testResults.filter(

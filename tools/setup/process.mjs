@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { SetupError, which } from "./context.mjs";
 
-const KEPT_LINES = 15;
+const KEPT_LINES = 40;
 
 /**
  * Runs a command to its end and returns its standard output.

@@ -10,7 +10,10 @@ const NODE_MINIMUM = [20, 19];
 /** Packages by the command that shows they are there: a runc that came with Docker is as good as the distribution's. */
 const PACKAGES = [
     { name: "runc", command: "runc" },
-    { name: "qemu-user-static", command: hostArchitecture() === "amd64" ? "qemu-aarch64-static" : "qemu-x86_64-static" },
+    {
+        name: "qemu-user-static",
+        command: hostArchitecture() === "amd64" ? "qemu-aarch64-static" : "qemu-x86_64-static",
+    },
     { name: "skopeo", command: "skopeo" },
     { name: "mmdebstrap", command: "mmdebstrap" },
 ];
@@ -58,13 +61,15 @@ const BINFMT = "/proc/sys/fs/binfmt_misc";
 export function emulationState() {
     const machine = foreignMachine();
     const name = `qemu-${machine}`;
-    if (!exists(join(BINFMT, "register"))) return { ready: false, mounted: false, name, detail: "binfmt_misc not mounted" };
+    if (!exists(join(BINFMT, "register")))
+        return { ready: false, mounted: false, name, detail: "binfmt_misc not mounted" };
     const handler = readdirSync(BINFMT).find((entry) => entry.includes(machine));
     if (!handler) return { ready: false, mounted: true, name, detail: `no handler for ${machine}` };
     const text = readFileSync(join(BINFMT, handler), "utf8");
     // A handler somebody else set up is theirs: it is described, never changed.
     const flags = /^flags: (\S*)/m.exec(text)?.[1] ?? "";
-    if (!text.startsWith("enabled")) throw new SetupError(`${handler} is disabled`, `enable it: echo 1 > ${BINFMT}/${handler}`);
+    if (!text.startsWith("enabled"))
+        throw new SetupError(`${handler} is disabled`, `enable it: echo 1 > ${BINFMT}/${handler}`);
     if (!flags.includes("F")) {
         throw new SetupError(
             `${handler} lacks the flag F, so containers can't use it`,
@@ -77,7 +82,9 @@ export function emulationState() {
 /** Mounts binfmt_misc and registers the handler that the distribution's package describes. */
 export async function enableEmulation() {
     const { mounted, name } = emulationState();
-    const configuration = ["/usr/lib/binfmt.d", "/etc/binfmt.d"].map((folder) => join(folder, `${name}.conf`)).find(exists);
+    const configuration = ["/usr/lib/binfmt.d", "/etc/binfmt.d"]
+        .map((folder) => join(folder, `${name}.conf`))
+        .find(exists);
     if (!configuration) throw new SetupError(`${name}.conf is missing`, "apt-get install --reinstall qemu-user-static");
     await timed(`registering ${name}`, async () => {
         const purpose = "registering the emulator";

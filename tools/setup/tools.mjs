@@ -161,7 +161,10 @@ async function compileGo(toolbox, tool, output, note) {
  */
 export async function requireGo(toolbox) {
     const wanted = toolbox.tools
-        .map(({ module }) => /^go (\S+)$/m.exec(readFileSync(join(toolbox.modules, module, "go.mod"), "utf8"))?.[1] ?? "")
+        .map(
+            ({ module }) =>
+                /^go (\S+)$/m.exec(readFileSync(join(toolbox.modules, module, "go.mod"), "utf8"))?.[1] ?? "",
+        )
         .reduce((newest, version) => (isAtLeast(version, newest) ? version : newest), "1.0.0");
     const advice = `install Go ${wanted} or newer and put its bin folder on PATH (https://go.dev/doc/install)`;
     if (!which("go")) throw new SetupError("Go is missing, and tools have to be compiled", advice);

@@ -130,7 +130,9 @@ export function decide(tool, onPath, stampedKey, key) {
     if (onPath?.version && isAtLeast(onPath.version, tool.minimum)) {
         return { action: "path", why: `${onPath.path}, ${onPath.version}` };
     }
-    const tooOld = onPath ? `${onPath.path} is ${onPath.version ?? "of unknown version"}, needed ${tool.minimum}; ` : "";
+    const tooOld = onPath
+        ? `${onPath.path} is ${onPath.version ?? "of unknown version"}, needed ${tool.minimum}; `
+        : "";
     if (stampedKey === key) return { action: "cached", why: `${tooOld}compiled from the pinned module` };
     return { action: "compile", why: tooOld + (stampedKey ? "its pin has changed" : "not there") };
 }
