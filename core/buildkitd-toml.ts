@@ -5,13 +5,7 @@ import { type Duration, parseDuration } from "./duration";
 import { SettingsError } from "./problems";
 import { parseSize, type Size } from "./size";
 
-export type {
-    BuildkitdGcPolicy,
-    BuildkitdRegistry,
-    BuildkitdSettings,
-    BuildkitdSpace,
-    DiskSpace,
-} from "./buildkitd-settings";
+export type { BuildkitdRegistry, BuildkitdSettings } from "./buildkitd-settings";
 
 /**
  * Writes `buildkitd.toml` (BuildKit 0.33, docs/buildkitd.toml.md). The OCI worker is switched on and containerd's off, so that

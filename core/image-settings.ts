@@ -2,7 +2,7 @@ import { z } from "zod";
 import { cacheFrom, cacheTo } from "./cache-settings";
 import { sbom, scan, sign, test } from "./gate-settings";
 import { crossChecks } from "./image-checks";
-import { place, platform, platformIdentity, tag, unshown } from "./leaves";
+import { place, platform, platformIdentity, repository, tag, unshown } from "./leaves";
 import { FormatError } from "./problems";
 import { parseReference } from "./reference";
 import { always, choice, type Fault, faultIn, flag, late, secretText, text } from "./schema";
@@ -45,12 +45,13 @@ function nameFault(pattern: RegExp, expected: string): (name: string) => Fault |
 }
 
 /**
- * The schema of a MultiPlatformImage's plain arguments: fleet, repository and Pulumi's own options are not among them.
+ * The schema of a MultiPlatformImage's plain arguments: the fleet and Pulumi's own options are not among them.
  *
  * @param now decides which ignore entries are over.
  */
 export function imageSettings({ now = new Date() }: { now?: Date } = {}) {
     return fields({
+        repository: late(repository).optional(),
         platforms: late(list(platform, { of: "platforms", min: 1, identity: platformIdentity })),
         context: place("a folder's path or a Git or HTTPS address"),
         contexts: late(

@@ -3,7 +3,7 @@ import { type Problem, SettingsError } from "./problems";
 import { type Fault, kindOf, type Late, Unresolved } from "./schema";
 import { didYouMean } from "./text";
 
-export { FormatError, type Problem, SettingsError } from "./problems";
+export { SettingsError } from "./problems";
 export { type Late, Unresolved } from "./schema";
 
 type Issue = z.core.$ZodIssue;

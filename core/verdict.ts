@@ -118,7 +118,7 @@ export function explain(platform: string, verdict: Verdict, limit = 20): string[
 }
 
 /** `CVE-2026-0001 (critical) in openssl 3.0.1: fixed in 3.0.2`. */
-export function describeFinding({ id, severity, package: name, version, fixedIn = [] }: Finding): string {
+function describeFinding({ id, severity, package: name, version, fixedIn = [] }: Finding): string {
     const fix = fixedIn.length > 0 ? `fixed in ${fixedIn.join(", ")}` : "no fix yet";
     return `${id} (${severity}) in ${name} ${version}: ${fix}`;
 }

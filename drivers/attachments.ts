@@ -15,28 +15,38 @@ export async function publicKeyFor(party: Signer | Verifier): Promise<string | u
 }
 
 /**
- * Stores a statement beside a digest exactly once.
+ * Stores a statement beside a digest exactly once: it is there when one that `isMeant` is signed by the key's other half
+ * (by anybody, where there is no public key).
  *
  * A registry without the referrers API keeps all statements about a digest under one tag, which every writer reads,
  * extends and writes back; of two at the same time one loses its entry (google/go-containerregistry#2205). So writers
  * on this machine take turns, and what was written is read back: a writer elsewhere may have overwritten it.
  *
- * @throws Error where it is not there after three attempts.
+ * @throws Error where it is not there after three attempts, and at once where the key that signs is another one's half.
  */
 export async function attachOnce(
     access: RegistryAccess,
     digest: string,
     predicateType: string,
-    isOurs: (statement: AttachedStatement) => boolean,
+    isMeant: (statement: AttachedStatement) => boolean,
+    publicKey: string | undefined,
     attach: () => Promise<void>,
 ): Promise<void> {
     const where = `${access.registry}/${access.path}@${digest}`;
     await withLocks([where], async () => {
-        const isThere = async () => (await attachedStatements(access, digest, predicateType)).some(isOurs);
-        if (await isThere()) return;
+        const meant = async () => (await attachedStatements(access, digest, predicateType)).filter(isMeant);
+        const isOurs = ({ signedBy }: AttachedStatement) => publicKey === undefined || signedBy(publicKey);
+        const before = await meant();
+        if (before.some(isOurs)) return;
         for (let attempt = 0; attempt < 3; attempt++) {
             await attach();
-            if (await isThere()) return;
+            const after = await meant();
+            if (after.some(isOurs)) return;
+            if (after.length > before.length)
+                throw new Error(
+                    `${where}: the ${predicateType} statement does not verify with the public key that was given; ` +
+                        "no tag was moved\nnext: give the public key that belongs to the private one",
+                );
         }
         throw new Error(
             `${where}: the ${predicateType} statement was stored three times and overwritten each time; ` +

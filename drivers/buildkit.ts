@@ -33,6 +33,8 @@ export class BuildkitError extends Error {
     constructor(
         readonly endpoint: string,
         reason: string,
+        /** True where it said nothing at all until the time was over. */
+        readonly silent = false,
     ) {
         super(`${endpoint}: ${reason}`);
         this.name = "BuildkitError";
@@ -159,10 +161,11 @@ function connect(node: BuildkitEndpoint): ControlClient {
     });
 }
 
-const explain = (error: ServiceError, timeoutMs: number) =>
-    error.code === status.DEADLINE_EXCEEDED
-        ? `no answer within ${timeoutMs / 1000} s`
-        : `${status[error.code] ?? error.code}: ${error.details}`;
+function failure(node: BuildkitEndpoint, error: ServiceError, timeoutMs: number): BuildkitError {
+    return error.code === status.DEADLINE_EXCEEDED
+        ? new BuildkitError(node.endpoint, `no answer within ${timeoutMs / 1000} s`, true)
+        : new BuildkitError(node.endpoint, `${status[error.code] ?? error.code}: ${error.details}`);
+}
 
 const formatPlatform = (p: { OS: string; Architecture: string; Variant: string }) =>
     [p.OS, p.Architecture, p.Variant].filter(Boolean).join("/");
@@ -179,7 +182,7 @@ export async function probe(node: BuildkitEndpoint, timeoutMs = 3_000): Promise<
         const response = await new Promise<Parameters<Parameters<ControlClient["ListWorkers"]>[2]>[1]>(
             (resolve, reject) => {
                 client.ListWorkers({}, { deadline: Date.now() + timeoutMs }, (error, value) =>
-                    error ? reject(new BuildkitError(node.endpoint, explain(error, timeoutMs))) : resolve(value),
+                    error ? reject(failure(node, error, timeoutMs)) : resolve(value),
                 );
             },
         );
@@ -237,9 +240,7 @@ export async function findBuild(
                     totalSteps: record.numTotalSteps,
                 };
             });
-            call.on("error", (error: ServiceError) =>
-                reject(new BuildkitError(node.endpoint, explain(error, timeoutMs))),
-            );
+            call.on("error", (error: ServiceError) => reject(failure(node, error, timeoutMs)));
             call.on("end", () => resolve(found));
         });
     } finally {

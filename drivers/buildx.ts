@@ -43,7 +43,7 @@ export function certificateFolder(name: string): string {
 }
 
 /** Writes the client certificate, files 0600 in a folder 0700; unchanged files are left alone. */
-export function writeCertificate(name: string, tls: ClientCertificate): Record<keyof ClientCertificate, string> {
+function writeCertificate(name: string, tls: ClientCertificate): Record<keyof ClientCertificate, string> {
     const folder = certificateFolder(name);
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const paths = { ca: "", certificate: "", privateKey: "" };

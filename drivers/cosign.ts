@@ -1,8 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { writeFileAtomic } from "./files";
 import { CommandError, type RunOptions, run } from "./process";
 import type { RegistryAccess } from "./registry-access";
+import { inTemporaryFolder } from "./temporary-folder";
 import { cacheRoot } from "./tools";
 
 /** Who signs: a key pair, a key in a KMS, or an OIDC identity (keyless). */
@@ -84,8 +85,7 @@ const NEXT_SIGN = "check that the key and its password belong together, and that
 
 /** Makes a key pair of cosign's own form: ECDSA P-256, the private half encrypted with the password. */
 export async function generateKeyPair(password: string): Promise<{ privateKey: string; publicKey: string }> {
-    const folder = mkdtempSync(join(process.env.XDG_RUNTIME_DIR ?? "/tmp", "buildfleet-key-"));
-    try {
+    return inTemporaryFolder(async (folder) => {
         await run("cosign", ["generate-key-pair", "--output-key-prefix", join(folder, "cosign")], {
             env: { COSIGN_PASSWORD: password },
             redact: [password],
@@ -94,9 +94,7 @@ export async function generateKeyPair(password: string): Promise<{ privateKey: s
             privateKey: readFileSync(join(folder, "cosign.key"), "utf8"),
             publicKey: readFileSync(join(folder, "cosign.pub"), "utf8"),
         };
-    } finally {
-        rmSync(folder, { recursive: true, force: true });
-    }
+    }, process.env.XDG_RUNTIME_DIR);
 }
 
 /** Public half of a key in a KMS, PEM. */

@@ -3,7 +3,7 @@ import { sep } from "node:path";
 import { run } from "./process";
 
 /** Mount points below a folder, deepest first (proc(5), mountinfo field 5, octal escapes undone). */
-export function mountsBelow(folder: string, mountinfo = readFileSync("/proc/self/mountinfo", "utf8")): string[] {
+function mountsBelow(folder: string, mountinfo = readFileSync("/proc/self/mountinfo", "utf8")): string[] {
     return mountinfo
         .split("\n")
         .map((line) => line.split(" ")[4] ?? "")

@@ -1,11 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseReference } from "../core/reference";
 import type { RegistryConnection } from "../core/registry-connection";
 import { storeFolder } from "./buildx";
 import { writeFileAtomic } from "./files";
 import { RegistryClient, staticCredentials, writeDockerConfig } from "./registry";
+import { inTemporaryFolder } from "./temporary-folder";
 
 /** One repository as our own client and the tools we start reach it. */
 export interface RegistryAccess {
@@ -43,21 +42,22 @@ export async function withRegistry<T>(
         ...(credential ? { credentials: staticCredentials(credential) } : {}),
     });
     const access: RegistryAccess = { client, registry, path, plainHttp, env: {} };
-    const folder = credential || ca ? mkdtempSync(join(tmpdir(), "buildfleet-registry-")) : undefined;
     try {
-        if (ca && folder) {
-            access.caFile = join(folder, "ca.pem");
-            writeFileAtomic(access.caFile, ca, 0o600);
-            access.env.SSL_CERT_FILE = access.caFile;
-        }
-        if (credential && folder) {
-            await writeDockerConfig(folder, { [registry]: credential });
-            // buildx keeps its builders below Docker's configuration folder unless told otherwise.
-            access.env = { ...access.env, DOCKER_CONFIG: folder, BUILDX_CONFIG: storeFolder() };
-        }
-        return await use(access);
+        if (!credential && !ca) return await use(access);
+        return await inTemporaryFolder(async (folder) => {
+            if (ca) {
+                access.caFile = join(folder, "ca.pem");
+                writeFileAtomic(access.caFile, ca, 0o600);
+                access.env.SSL_CERT_FILE = access.caFile;
+            }
+            if (credential) {
+                await writeDockerConfig(folder, { [registry]: credential });
+                // buildx keeps its builders below Docker's configuration folder unless told otherwise.
+                access.env = { ...access.env, DOCKER_CONFIG: folder, BUILDX_CONFIG: storeFolder() };
+            }
+            return use(access);
+        });
     } finally {
-        if (folder) rmSync(folder, { recursive: true, force: true });
         await client.close();
     }
 }

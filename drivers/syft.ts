@@ -4,7 +4,8 @@ import { z } from "zod";
 import { isDigest } from "../core/digest";
 import { parseReference } from "../core/reference";
 import { run } from "./process";
-import { emptyConfiguration, inTemporaryFolder, withoutVariables } from "./tool-settings";
+import { inTemporaryFolder } from "./temporary-folder";
+import { emptyConfiguration, withoutVariables } from "./tool-settings";
 
 /** Which image to list the packages of, and how to reach it. */
 export interface SbomRequest {

@@ -1,5 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /**
@@ -14,20 +13,6 @@ export function withoutVariables(prefix: string, keep: string[] = []): Record<st
         (name) => name.startsWith(prefix) && !keep.includes(name.slice(prefix.length)),
     );
     return Object.fromEntries(names.map((name) => [name, undefined]));
-}
-
-/**
- * Runs `use` in a folder of its own and removes it. As a tool's working directory and its TMPDIR it keeps the tool from
- * reading a configuration file that lies in the program's folder, and from leaving layers behind when it is killed.
- */
-export async function inTemporaryFolder<T>(use: (folder: string) => Promise<T>, parent = tmpdir()): Promise<T> {
-    mkdirSync(parent, { recursive: true });
-    const folder = mkdtempSync(join(parent, "buildfleet-"));
-    try {
-        return await use(folder);
-    } finally {
-        rmSync(folder, { recursive: true, force: true });
-    }
 }
 
 /** Writes a configuration that sets nothing; named on the command line, no other file is searched for. */

@@ -56,7 +56,9 @@ async function operate(command: Command, given: ReturnType<typeof settings>): Pr
     };
     const result = await runEngine(options);
     if (given.json) print(result);
-    else for (const [name, value] of Object.entries(result.outputs)) process.stdout.write(`${name}: ${JSON.stringify(value)}\n`);
+    else
+        for (const [name, value] of Object.entries(result.outputs))
+            process.stdout.write(`${name}: ${JSON.stringify(value)}\n`);
     return result.result === "succeeded" ? 0 : 1;
 }
 

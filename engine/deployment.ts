@@ -1,10 +1,10 @@
 /** Turns registrations into steps: what is, what the program wants, and what that takes. */
-import { aliasUrns, type Goal, makeUrn, PROVIDER_TYPE, STACK_TYPE } from "./goal";
+import { aliasUrns, desiredState, type Goal, makeUrn, PROVIDER_TYPE, STACK_TYPE } from "./goal";
 import { type Owner, Owners } from "./owners";
 import { InitError, type Properties, UNKNOWN } from "./provider";
 import { needs, type ResourceState } from "./state";
 import { type Run, Steps } from "./steps";
-import { differsAt, equal, hasUnknown, keepOld, splitPath, unsupportedKind } from "./values";
+import { equal, hasUnknown, keepOld } from "./values";
 
 export interface Registered {
     urn: string;
@@ -62,7 +62,8 @@ export class Deployment {
             if (aliases.length > 0) this.formerly.set(urn, aliases);
             const old = this.claim(urn, ...aliases);
             const lost = !this.run.preview && hasUnknown(goal.inputs); // an output of what failed, by a way the SDK doesn't track
-            if (lost || needs({ urn, ...goal }).some((dependency) => this.bad.has(dependency))) return this.miss(urn, "skip");
+            if (lost || needs({ urn, ...goal }).some((dependency) => this.bad.has(dependency)))
+                return this.miss(urn, "skip");
             const state = await this.step(goal, urn, old);
             this.states.set(urn, state);
             return { urn, id: state.id ?? "", outputs: state.outputs ?? {}, result: "success" };
@@ -78,19 +79,17 @@ export class Deployment {
     }
 
     private async step(goal: Goal, urn: string, old: ResourceState | undefined): Promise<ResourceState> {
-        const { report, store, preview } = this.run;
-        const kind = unsupportedKind(goal.inputs);
-        if (kind) throw new Error(`${goal.type} ${goal.name} has ${kind} among its inputs: not supported by the embedded engine`);
+        const { report, preview } = this.run;
         const isProvider = goal.type.startsWith(PROVIDER_TYPE);
         const owner = goal.custom && !isProvider ? await this.owners.of(goal) : undefined;
         const live = old && !old.pendingReplacement && !old.external ? old : undefined;
         const asked = live?.inputs ? keepOld(goal.inputs, live.inputs, goal.ignoreChanges) : goal.inputs;
         const inputs = owner ? await this.owners.check(owner, goal, urn, live?.inputs ?? {}, asked) : asked;
-        const next = this.desired(goal, urn, inputs, owner?.reference);
+        const next = desiredState(goal, urn, inputs, owner?.reference, this.states.get(goal.parent));
         if (!owner) return this.plainStep(next, old);
         if (!live) {
             const op = old?.pendingReplacement ? "replace" : "create";
-            const state = await this.create(owner, next, op, op === "replace" ? "creating replacement" : "creating", old);
+            const state = await this.create(owner, next, op, old);
             report.count(op, urn);
             return state;
         }
@@ -131,8 +130,9 @@ export class Deployment {
         return state;
     }
 
-    private create(owner: Owner, next: ResourceState, op: "create" | "replace", doing: string, old?: ResourceState) {
+    private create(owner: Owner, next: ResourceState, op: "create" | "replace", old?: ResourceState) {
         const work = () => this.steps.create(owner.provider, next, old);
+        const doing = op === "create" ? "creating" : "creating replacement";
         return this.run.preview ? work() : this.run.report.time(op, next.urn, doing, work);
     }
 
@@ -143,12 +143,13 @@ export class Deployment {
         if (deleteFirst) {
             const doomed = [...(await this.dependentReplacements(old)), old];
             const guarded = doomed.find((resource) => resource.protect);
-            if (guarded) throw new Error(`unable to replace the resource: ${guarded.urn} depends on it and is protected`);
+            if (guarded)
+                throw new Error(`unable to replace the resource: ${guarded.urn} depends on it and is protected`);
             for (const resource of doomed) {
                 if (resource === old || !this.seen.has(resource.urn)) before = await this.deleteEarly(resource);
             }
         }
-        const state = await this.create(owner, next, "replace", "creating replacement", before);
+        const state = await this.create(owner, next, "replace", before);
         if (!preview && !deleteFirst) store.replace(old, { ...old, delete: true });
         report.count("replace", next.urn);
         return state;
@@ -173,7 +174,10 @@ export class Deployment {
                 .map(([key]) => key);
             if (keys.length === 0 || !resource.custom || resource.delete || this.seen.has(resource.urn)) continue;
             const provider = await this.steps.providerOf(resource);
-            const [inputs, outputs] = [this.steps.plain(provider, resource.inputs), this.steps.plain(provider, resource.outputs)];
+            const [inputs, outputs] = [
+                this.steps.plain(provider, resource.inputs),
+                this.steps.plain(provider, resource.outputs),
+            ];
             const unknown = Object.fromEntries(keys.map((key) => [key, UNKNOWN]));
             const news = { ...inputs, ...unknown };
             const diff = await provider.diff(resource.urn, resource.id ?? "", inputs, outputs, news, []);
@@ -190,35 +194,12 @@ export class Deployment {
         const [inputs = {}, outputs = {}, news = {}] = properties;
         const ignored = next.ignoreChanges ?? [];
         const answer = await provider.diff(next.urn, old.id ?? "", inputs, outputs, news, ignored);
-        const moved = (next.replaceOnChanges ?? []).some((path) => differsAt(old.inputs, next.inputs, splitPath(path)));
+        const paths = next.replaceOnChanges ?? [];
+        const moved = !equal(keepOld(next.inputs ?? {}, old.inputs ?? {}, paths), next.inputs);
         const replaces = answer.replaces.length > 0 || moved || old.type !== next.type;
         const differs = answer.changes === "unknown" ? !equal(old.inputs, next.inputs) : answer.changes === "some";
         const changed = differs || (old.initErrors?.length ?? 0) > 0;
         return { replaces: replaces && (changed || moved), changed, deleteFirst: answer.deleteBeforeReplace };
-    }
-
-    private desired(goal: Goal, urn: string, inputs: Properties, provider: string | undefined): ResourceState {
-        const parent = this.states.get(goal.parent);
-        const retainOnDelete = goal.retainOnDelete ?? parent?.retainOnDelete;
-        const list = <T>(name: string, values: T[]) => (values.length > 0 ? { [name]: values } : {});
-        const timeouts = Object.entries(goal.timeouts).filter(([, seconds]) => seconds > 0);
-        const properties = Object.keys(goal.propertyDependencies).length > 0;
-        return {
-            urn,
-            custom: goal.custom,
-            type: goal.type,
-            inputs,
-            ...(goal.parent !== "" && { parent: goal.parent }),
-            ...((goal.protect ?? parent?.protect) && { protect: true }),
-            ...list("dependencies", goal.dependencies),
-            ...(provider !== undefined && { provider }),
-            ...(properties && { propertyDependencies: goal.propertyDependencies }),
-            ...list("additionalSecretOutputs", goal.additionalSecretOutputs),
-            ...(timeouts.length > 0 && { customTimeouts: Object.fromEntries(timeouts) }),
-            ...(retainOnDelete && { retainOnDelete }),
-            ...list("ignoreChanges", goal.ignoreChanges),
-            ...list("replaceOnChanges", goal.replaceOnChanges),
-        };
     }
 
     /** The outputs of a component or of the stack. Unknown ones follow from a failure: the last update's outputs stay. */
@@ -239,7 +220,12 @@ export class Deployment {
         const { provider, reference } = await this.owners.of(goal);
         const answer = await provider.read(urn, id, {}, this.steps.plain(provider, goal.inputs));
         if (answer.id === "") throw new Error(`${goal.type} ${goal.name}: there is no resource with the id ${id}`);
-        const next = { ...this.desired(goal, urn, {}, reference), external: true, id: answer.id, outputs: answer.outputs };
+        const next = {
+            ...desiredState(goal, urn, {}, reference, this.states.get(goal.parent)),
+            external: true,
+            id: answer.id,
+            outputs: answer.outputs,
+        };
         this.states.set(urn, next);
         if (!this.run.preview) this.run.store.put(next, old);
         return { urn, id: answer.id, outputs: answer.outputs, result: "success" };

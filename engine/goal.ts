@@ -1,7 +1,9 @@
 /** What a program asks for with one registration, and the names (URNs) it may have had. */
 import type { RegisterResourceRequest } from "@pulumi/pulumi/proto/resource_pb";
-import { fromStruct } from "./plugin";
 import type { Properties } from "./provider";
+import type { ResourceState } from "./state";
+import { unsupportedKind } from "./values";
+import { fromStruct } from "./wire";
 
 export interface Goal {
     type: string;
@@ -34,6 +36,18 @@ export interface AliasSpec {
     /** "" = no parent; undefined = the resource's own. */
     parent?: string;
 }
+
+/** A goal without options. */
+export const PLAIN_GOAL: Omit<Goal, "type" | "name" | "parent" | "inputs" | "provider" | "version"> = {
+    custom: true,
+    dependencies: [],
+    propertyDependencies: {},
+    ignoreChanges: [],
+    replaceOnChanges: [],
+    additionalSecretOutputs: [],
+    timeouts: { create: 0, update: 0, delete: 0 },
+    aliases: [],
+};
 
 export const STACK_TYPE = "pulumi:pulumi:Stack";
 export const PROVIDER_TYPE = "pulumi:providers:";
@@ -70,6 +84,36 @@ export function aliasUrns(goal: Goal, stack: string, project: string, parentAlia
     return [...new Set([...explicit, ...inherited])];
 }
 
+/** The state that a goal amounts to, but for what only a step can tell (id, outputs, times). */
+export function desiredState(
+    goal: Goal,
+    urn: string,
+    inputs: Properties,
+    provider: string | undefined,
+    parent: ResourceState | undefined,
+): ResourceState {
+    const retainOnDelete = goal.retainOnDelete ?? parent?.retainOnDelete;
+    const list = <T>(name: string, values: T[]) => (values.length > 0 ? { [name]: values } : {});
+    const timeouts = Object.entries(goal.timeouts).filter(([, seconds]) => seconds > 0);
+    const properties = Object.keys(goal.propertyDependencies).length > 0;
+    return {
+        urn,
+        custom: goal.custom,
+        type: goal.type,
+        inputs,
+        ...(goal.parent !== "" && { parent: goal.parent }),
+        ...((goal.protect ?? parent?.protect) && { protect: true }),
+        ...list("dependencies", goal.dependencies),
+        ...(provider !== undefined && { provider }),
+        ...(properties && { propertyDependencies: goal.propertyDependencies }),
+        ...list("additionalSecretOutputs", goal.additionalSecretOutputs),
+        ...(timeouts.length > 0 && { customTimeouts: Object.fromEntries(timeouts) }),
+        ...(retainOnDelete && { retainOnDelete }),
+        ...list("ignoreChanges", goal.ignoreChanges),
+        ...list("replaceOnChanges", goal.replaceOnChanges),
+    };
+}
+
 const SECONDS: Record<string, number> = { h: 3600, m: 60, s: 1, ms: 0.001 };
 
 /** A Go duration ("1h30m") in seconds. */
@@ -93,7 +137,8 @@ export function readGoal(request: RegisterResourceRequest): Goal {
         ["replacementTrigger", request.hasReplacementTrigger()],
         ["envVarMappings", request.getEnvvarmappingsMap().getLength() > 0],
     ];
-    const refused = asked.find(([, used]) => used)?.[0];
+    const inputs = fromStruct(request.getObject());
+    const refused = asked.find(([, used]) => used)?.[0] ?? unsupportedKind(inputs);
     if (refused) throw new Error(`the embedded engine does not support ${refused}; use the Pulumi CLI`);
     const timeouts = request.getCustomtimeouts();
     const dependencies = [...request.getPropertydependenciesMap().entries()].map(
@@ -104,7 +149,7 @@ export function readGoal(request: RegisterResourceRequest): Goal {
         name: request.getName(),
         custom: request.getCustom(),
         parent: request.getParent(),
-        inputs: fromStruct(request.getObject()),
+        inputs,
         dependencies: request.getDependenciesList(),
         propertyDependencies: Object.fromEntries(dependencies.sort(([a], [b]) => (a < b ? -1 : 1))),
         provider: request.getProvider(),

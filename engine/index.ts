@@ -10,7 +10,7 @@ import type { Properties, ProviderFactory, ProviderHost } from "./provider";
 import { DYNAMIC, Providers } from "./providers";
 import { type EngineResult, Report } from "./report";
 import { Keyring, readPassphrase } from "./secrets";
-import { type Checkpoint, StateStore, statePath } from "./state";
+import { type Checkpoint, type ResourceState, readCheckpoint, StateStore, statePath } from "./state";
 import { limiter, type Run } from "./steps";
 import { display } from "./values";
 
@@ -46,22 +46,20 @@ export interface EngineOptions extends StackOptions {
 const VERB: Record<Command, string> = { preview: "Preview", up: "Update", refresh: "Refresh", destroy: "Destroy" };
 const newKeyring = () => new Keyring(() => readPassphrase(process.env));
 
-async function load(options: StackOptions): Promise<StateStore> {
-    const project = readProject(options.cwd);
-    return StateStore.load(statePath(options.stateDir, project.name, options.stack), newKeyring());
-}
+const stackOutputs = ({ resources = [] }: { resources?: ResourceState[] }): Properties =>
+    resources.find(({ type }) => type === STACK_TYPE)?.outputs ?? {};
 
-const stackOutputs = (store: StateStore): Properties =>
-    store.resources.find(({ type }) => type === STACK_TYPE)?.outputs ?? {};
-
-/** The outputs of the last update. */
+/** The outputs of the last update. Without `showSecrets` no passphrase is needed. */
 export async function readOutputs(options: StackOptions): Promise<Properties> {
-    return display(stackOutputs(await load(options)), options.showSecrets ?? false);
+    const file = statePath(options.stateDir, readProject(options.cwd).name, options.stack);
+    if (!options.showSecrets) return display(stackOutputs((await readCheckpoint(file)).deployment), false);
+    return display(stackOutputs(await StateStore.load(file, newKeyring())), true);
 }
 
-/** The state, for `pulumi stack import`. */
+/** The state, for `pulumi stack import`; with `showSecrets` in the clear, which needs the passphrase. */
 export async function exportState(options: StackOptions): Promise<Checkpoint> {
-    return (await load(options)).export(options.showSecrets ?? false);
+    const file = statePath(options.stateDir, readProject(options.cwd).name, options.stack);
+    return options.showSecrets ? (await StateStore.load(file, newKeyring())).export(true) : readCheckpoint(file);
 }
 
 /** Runs one operation to its end. Failures are in the result; nothing is thrown. */
@@ -111,7 +109,8 @@ async function operate(options: EngineOptions, project: Project, file: string, r
         const base = { project: project.name, stack, preview, host, providers, report, limit };
         const loading = StateStore.load(file, keyring);
         const warn = ({ interrupted }: StateStore) => {
-            for (const { resource, type } of interrupted) log(resource.urn, "warning", `the last run was cut off while ${type} it`, false);
+            for (const { resource, type } of interrupted)
+                log(resource.urn, "warning", `the last run was cut off while ${type} it`, false);
         };
         loading.then(warn).catch(() => undefined); // its failure is met where it is awaited
         return await (options.command === "up" || preview
@@ -141,7 +140,10 @@ async function update(
     const { report, preview, host, providers } = base;
     providers.warmUp(DYNAMIC);
     const config = await readConfig(project, options.stack, options.config ?? {}, keyring);
-    const deploying = loading.then((store) => new Deployment({ ...base, store, config }));
+    const deploying = loading.then((store) => {
+        store.salt = config.salt;
+        return new Deployment({ ...base, store, config });
+    });
     monitor.deployment = deploying;
     const program = startProgram({
         project,

@@ -1,16 +1,21 @@
 /** The services the SDK talks to: ResourceMonitor and Engine, on a loopback port. */
 import * as grpc from "@grpc/grpc-js";
 import { EngineService } from "@pulumi/pulumi/proto/engine_grpc_pb";
-import { LogSeverity, type LogRequest, SetRootResourceResponse, GetRootResourceResponse } from "@pulumi/pulumi/proto/engine_pb";
+import {
+    GetRootResourceResponse,
+    type LogRequest,
+    LogSeverity,
+    SetRootResourceResponse,
+} from "@pulumi/pulumi/proto/engine_pb";
 import { CheckFailure, InvokeResponse } from "@pulumi/pulumi/proto/provider_pb";
 import { ResourceMonitorService } from "@pulumi/pulumi/proto/resource_grpc_pb";
 import * as proto from "@pulumi/pulumi/proto/resource_pb";
 import { Empty } from "google-protobuf/google/protobuf/empty_pb";
 import type { Deployment } from "./deployment";
-import { type Goal, readGoal } from "./goal";
-import { CHANNEL, fromStruct, toStruct } from "./plugin";
+import { type Goal, PLAIN_GOAL, readGoal } from "./goal";
 import type { Severity } from "./provider";
 import type { Report } from "./report";
+import { CHANNEL, fromStruct, toStruct } from "./wire";
 
 /** What is really implemented; the SDK leaves out or refuses the rest by name. */
 const FEATURES = new Set(["secrets", "resourceReferences", "aliasSpecs"]);
@@ -76,7 +81,12 @@ export class Monitor {
             invoke: method(async (request: proto.ResourceInvokeRequest) => {
                 const [token, args] = [request.getTok(), fromStruct(request.getArgs())];
                 const deployment = await this.deployment;
-                const { result, failures } = await deployment.invoke(token, args, request.getProvider(), request.getVersion());
+                const { result, failures } = await deployment.invoke(
+                    token,
+                    args,
+                    request.getProvider(),
+                    request.getVersion(),
+                );
                 const problems = failures.map(({ property, reason }) =>
                     new CheckFailure().setProperty(property).setReason(reason),
                 );
@@ -136,20 +146,15 @@ export class Monitor {
 
     private async read(request: proto.ReadResourceRequest): Promise<proto.ReadResourceResponse> {
         const goal: Goal = {
+            ...PLAIN_GOAL,
             type: request.getType(),
             name: request.getName(),
-            custom: true,
             parent: request.getParent(),
             inputs: fromStruct(request.getProperties()),
             dependencies: request.getDependenciesList(),
-            propertyDependencies: {},
             provider: request.getProvider(),
             version: request.getVersion(),
-            ignoreChanges: [],
-            replaceOnChanges: [],
             additionalSecretOutputs: request.getAdditionalsecretoutputsList(),
-            timeouts: { create: 0, update: 0, delete: 0 },
-            aliases: [],
         };
         try {
             const { urn, outputs } = await (await this.deployment).read(goal, request.getId());

@@ -15,7 +15,8 @@ export async function refresh(run: Run): Promise<void> {
     const steps = new Steps(run);
     const isProvider = (resource: ResourceState) => resource.type.startsWith(PROVIDER_TYPE);
     const read = async (resource: ResourceState): Promise<void> => {
-        if (!resource.custom || resource.delete || resource.pendingReplacement) return report.count("same", resource.urn);
+        if (!resource.custom || resource.delete || resource.pendingReplacement)
+            return report.count("same", resource.urn);
         try {
             await run.limit(() => refreshOne(run, steps, resource));
         } catch (error) {
@@ -61,7 +62,11 @@ function forgetMissing({ store }: Run): void {
         if ((!parent || there.has(parent)) && lists.every((urns) => urns.every((urn) => there.has(urn)))) continue;
         const present = (urns: string[]) => urns.filter((urn) => there.has(urn));
         const entries = Object.entries(propertyDependencies).map(([key, urns]) => [key, present(urns)] as const);
-        const next = { ...resource, dependencies: present(dependencies), propertyDependencies: Object.fromEntries(entries) };
+        const next = {
+            ...resource,
+            dependencies: present(dependencies),
+            propertyDependencies: Object.fromEntries(entries),
+        };
         store.replace(resource, { ...next, ...(parent && { parent: there.has(parent) ? parent : root }) });
     }
 }

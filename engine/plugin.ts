@@ -7,20 +7,24 @@ import { ResourceProviderClient } from "@pulumi/pulumi/proto/provider_grpc_pb";
 import * as proto from "@pulumi/pulumi/proto/provider_pb";
 import { Status } from "@pulumi/pulumi/proto/status_pb";
 import { Empty } from "google-protobuf/google/protobuf/empty_pb";
-import { Struct } from "google-protobuf/google/protobuf/struct_pb";
 import { nameOf, typeOf } from "./goal";
 import { type Guarded, spawnGuarded } from "./processes";
-import { type DiffResult, InitError, type Properties, type Provider, type ProviderFactory, type ProviderHost } from "./provider";
+import {
+    type DiffResult,
+    InitError,
+    type Properties,
+    type Provider,
+    type ProviderFactory,
+    type ProviderHost,
+} from "./provider";
 import { isObject, reveal } from "./values";
-
-/** Structs have no size limit in the real engine either. */
-export const CHANNEL = { "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 };
-
-export const toStruct = (properties: Properties) => Struct.fromJavaScript(properties);
-export const fromStruct = (struct: Struct | undefined) => (struct?.toJavaScript() ?? {}) as Properties;
+import { CHANNEL, fromStruct, toStruct } from "./wire";
 
 /** Sets fields of a message by name: property maps become structs, lists get their setter's suffix. */
-function fill<Message>(message: Message, fields: Record<string, Properties | string | string[] | number | boolean>): Message {
+function fill<Message>(
+    message: Message,
+    fields: Record<string, Properties | string | string[] | number | boolean>,
+): Message {
     const setters = message as Record<string, (value: unknown) => void>;
     for (const [name, value] of Object.entries(fields)) {
         const setter = `set${name.charAt(0).toUpperCase()}${name.slice(1)}${Array.isArray(value) ? "List" : ""}`;
@@ -59,8 +63,12 @@ class PluginProvider implements Provider {
             if (error.code !== grpc.status.UNIMPLEMENTED) throw error;
             return undefined;
         };
-        const checked = await unary<proto.CheckResponse>((done) => this.client.checkConfig(check, done)).catch(unchecked);
-        const failures = (checked?.getFailuresList() ?? []).map((failure) => `${failure.getProperty()}: ${failure.getReason()}`);
+        const checked = await unary<proto.CheckResponse>((done) => this.client.checkConfig(check, done)).catch(
+            unchecked,
+        );
+        const failures = (checked?.getFailuresList() ?? []).map(
+            (failure) => `${failure.getProperty()}: ${failure.getReason()}`,
+        );
         if (failures.length > 0) throw new Error(`provider ${this.name} refuses its settings: ${failures.join("; ")}`);
         const args = checked ? { ...inputs, ...fromStruct(checked.getInputs()) } : inputs;
         const flags = { acceptsecrets: true, sendsOldInputs: true, sendsOldInputsToDelete: true };
@@ -116,7 +124,13 @@ class PluginProvider implements Provider {
         return { id: response.getId(), inputs: found, outputs: fromStruct(response.getProperties()) };
     }
 
-    async delete(urn: string, id: string, oldInputs: Properties, properties: Properties, timeout: number): Promise<void> {
+    async delete(
+        urn: string,
+        id: string,
+        oldInputs: Properties,
+        properties: Properties,
+        timeout: number,
+    ): Promise<void> {
         const request = about(new proto.DeleteRequest(), urn, { id, oldInputs, properties, timeout });
         await unary<Empty>((done) => this.client.delete(request, done));
     }
@@ -163,7 +177,8 @@ function start(name: string, command: string, args: string[], host: ProviderHost
                 host.log("", "debug", `${name}: ${line}`, true);
             },
         });
-        const ended = (code: number) => reject(new Error(`provider ${name} ended: exit code ${code}\n${last.join("\n")}`));
+        const ended = (code: number) =>
+            reject(new Error(`provider ${name} ended: exit code ${code}\n${last.join("\n")}`));
         child.exited.then(ended, reject);
     });
 }

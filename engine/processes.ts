@@ -37,9 +37,13 @@ export function spawnGuarded(
     }
     const exited = new Promise<number>((resolve, reject) => {
         child.on("error", reject);
-        // Output is complete at "close", but a daemon that kept the pipe must not hold up the end.
-        child.on("exit", (code) => setTimeout(() => resolve(code ?? 137), 200).unref());
         child.on("close", (code) => resolve(code ?? 137));
+        // Output is complete at "close"; a daemon that kept the pipes must not hold that up.
+        child.on("exit", () => {
+            setTimeout(() => {
+                for (const stream of child.stdio) stream?.destroy();
+            }, 200).unref();
+        });
     });
     return {
         process: child,

@@ -39,7 +39,14 @@ export function startProgram(options: {
     const last: string[] = [];
     const process_ = spawnGuarded(
         process.execPath,
-        [runner, ...args, ...(options.preview ? ["--dry-run"] : []), project.entry],
+        [
+            "--require",
+            join(__dirname, "preload.js"),
+            runner,
+            ...args,
+            ...(options.preview ? ["--dry-run"] : []),
+            project.entry,
+        ],
         {
             cwd: project.programDirectory,
             env: {

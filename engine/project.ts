@@ -19,6 +19,8 @@ export interface Project {
 export interface Config {
     values: Record<string, string>;
     secretKeys: string[];
+    /** The salt that secure values were encrypted under. */
+    salt?: string;
 }
 
 type Yaml = Record<string, unknown>;
@@ -77,6 +79,7 @@ export async function readConfig(
         const texts = (readYaml(file, true).config ?? {}) as Yaml;
         const { config: typed, encryptionsalt } = readYaml(file);
         const salt = typeof encryptionsalt === "string" ? encryptionsalt : undefined;
+        if (salt) config.salt = salt;
         const decrypt = async (key: string, cipher: string) => {
             if (!config.secretKeys.includes(key)) config.secretKeys.push(key);
             if (!salt) throw new Error(`${file}: "${key}" is secure, but there is no encryptionsalt`);

@@ -89,6 +89,8 @@ export class Report {
         const parts = Object.entries(changed).filter(([, count]) => count > 0);
         const words = parts.map(([op, count]) => `${count} ${this.preview ? `to ${op}` : `${op}d`}`);
         this.print(`Resources: ${[...words, `${same} unchanged`].join(", ")}`);
-        this.print(`${verb} ${this.failed ? `failed, ${this.errors.length} error(s)` : "succeeded"} in ${seconds.toFixed(1)}s`);
+        this.print(
+            `${verb} ${this.failed ? `failed, ${this.errors.length} error(s)` : "succeeded"} in ${seconds.toFixed(1)}s`,
+        );
     }
 }

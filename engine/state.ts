@@ -56,6 +56,20 @@ export const statePath = (directory: string, project: string, stack: string) =>
 
 export const isProvider = (resource: ResourceState) => resource.type.startsWith("pulumi:providers:");
 
+/** The state as the file has it; a stack that has none is empty. */
+export async function readCheckpoint(file: string): Promise<Checkpoint> {
+    const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+        if (error.code === "ENOENT") return undefined;
+        throw error;
+    });
+    if (!text) return { version: 3, deployment: { manifest: { time: "", magic: "", version: "" }, metadata: {} } };
+    const { version, deployment } = JSON.parse(text);
+    if (version !== 3) throw new Error(`${file}: version ${version} is not supported, only 3`);
+    const type = deployment.secrets_providers?.type ?? "passphrase";
+    if (type !== "passphrase") throw new Error(`${file}: secrets provider "${type}" is not supported, only passphrase`);
+    return { version, deployment };
+}
+
 /** The resources of a stack while an operation changes them, and the file that follows. */
 export class StateStore {
     /** Resources of this run, in an order in which dependencies come first. */
@@ -67,6 +81,8 @@ export class StateStore {
     private written: Promise<void> = Promise.resolve();
     private queued: Promise<void> | undefined;
     private dirty = false;
+    /** The salt for the secrets of a state that had none. */
+    salt: string | undefined;
     private readonly ciphers = new WeakMap<object, Value>();
 
     private constructor(
@@ -78,21 +94,11 @@ export class StateStore {
         this.base = checkpoint.deployment.resources ?? [];
     }
 
-    /** Reads and decrypts the state; a stack that has none is empty. */
+    /** Reads and decrypts the state. */
     static async load(file: string, keyring: Keyring): Promise<StateStore> {
-        const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
-            if (error.code === "ENOENT") return undefined;
-            throw error;
-        });
-        const empty = { manifest: { time: "", magic: "", version: "" }, metadata: {} };
-        const checkpoint: Checkpoint = text ? JSON.parse(text) : { version: 3, deployment: empty };
-        if (checkpoint.version !== 3) throw new Error(`${file}: version ${checkpoint.version} is not supported, only 3`);
-        const secrets = checkpoint.deployment.secrets_providers;
-        if (secrets && secrets.type !== "passphrase") {
-            throw new Error(`${file}: secrets provider "${secrets.type}" is not supported, only passphrase`);
-        }
-        const encrypted = text?.includes('"ciphertext"') ?? false;
-        const crypter = encrypted ? await keyring.get(secrets?.state.salt) : undefined;
+        const checkpoint = await readCheckpoint(file);
+        const { resources = [], secrets_providers } = checkpoint.deployment;
+        const crypter = resources.some(holdsSecret) ? await keyring.get(secrets_providers?.state.salt) : undefined;
         const store = new StateStore(file, checkpoint, keyring, crypter);
         store.base = store.base.map((resource) => store.convert(resource, (node) => store.decrypt(node)));
         return store;
@@ -190,7 +196,7 @@ export class StateStore {
         const resources = this.resources.map((resource) => this.rename(resource));
         const secretive = [...resources, ...operations.map(({ resource }) => resource)].some(holdsSecret);
         const { deployment } = this.checkpoint;
-        const salt = deployment.secrets_providers?.state.salt;
+        const salt = deployment.secrets_providers?.state.salt ?? this.salt;
         if (secretive && !showSecrets) this.crypter ??= await this.keyring.get(salt);
         const seal = (resource: ResourceState) =>
             this.convert(resource, (node) => (isSecret(node) ? this.seal(node, showSecrets) : undefined));
@@ -222,7 +228,8 @@ export class StateStore {
     }
 
     private decrypt(node: Value): Value | undefined {
-        if (!isSecret(node) || (typeof node.ciphertext !== "string" && typeof node.plaintext !== "string")) return undefined;
+        if (!isSecret(node) || (typeof node.ciphertext !== "string" && typeof node.plaintext !== "string"))
+            return undefined;
         const sealed = typeof node.ciphertext === "string" ? node.ciphertext : undefined;
         const text = sealed === undefined ? String(node.plaintext) : (this.crypter as Crypter).decrypt(sealed);
         const secret = { [SIGNATURE]: SECRET, value: JSON.parse(text) as Value };

@@ -24,7 +24,7 @@ export function secret(value: Value): Value {
 }
 
 /** Rebuilds a value bottom-up: `change` sees each node before its children and may answer with another value. */
-export function rewrite(value: Value, change: (node: Value) => Value | undefined): Value {
+function rewrite(value: Value, change: (node: Value) => Value | undefined): Value {
     const changed = change(value);
     if (changed !== undefined) return changed;
     if (Array.isArray(value)) return value.map((item) => rewrite(item, change));
@@ -132,13 +132,4 @@ function keepAt(value: Value | undefined, old: Value | undefined, path: string[]
     const kept = keepAt(value[step], isObject(old) ? old[step] : undefined, rest);
     const others = Object.entries(value).filter(([key]) => key !== step);
     return Object.fromEntries(kept === undefined ? others : [...others, [step, kept]]);
-}
-
-/** Whether the values at the path differ ("*" matches every property). */
-export function differsAt(left: Value | undefined, right: Value | undefined, path: string[]): boolean {
-    const [step, ...rest] = path;
-    if (step === undefined || step === "*") return !equal(left, right);
-    const at = (value: Value | undefined) =>
-        isObject(value) ? value[step] : Array.isArray(value) ? value[Number(step)] : undefined;
-    return differsAt(at(left), at(right), rest);
 }

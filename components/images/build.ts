@@ -28,8 +28,18 @@ export interface BuiltPlatform {
     digest: pulumi.Output<string>;
 }
 
-export function buildPlatform(scope: Scope, platform: string): BuiltPlatform {
-    const { name, settings, transform, options } = scope;
+/** Every platform's builder, and then the images: where a platform has no node, none is built. */
+export function buildPlatforms(scope: Scope): BuiltPlatform[] {
+    const builders = scope.settings.platforms.map((platform) => createBuilder(scope, platform));
+    return scope.settings.platforms.map((platform, i) => {
+        const builder = builders[i] as BuildxBuilder;
+        const { slug } = Platform.parse(platform);
+        const image = createImage(scope, platform, slug, builder, builders);
+        return { platform, slug, builder, image, digest: image.digest };
+    });
+}
+
+function createBuilder({ name, settings, transform, options }: Scope, platform: string): BuildxBuilder {
     const { slug } = Platform.parse(platform);
     const builderArgs = {
         name: builderName(pulumi.getProject(), pulumi.getStack(), name, slug),
@@ -39,18 +49,22 @@ export function buildPlatform(scope: Scope, platform: string): BuiltPlatform {
         placementKey: `${name} ${platform}`,
         ...(settings.fleet.client ? { client: settings.fleet.client } : {}),
     };
-    const builder = new BuildxBuilder(
-        `${name}-builder-${slug}`,
-        applyTransform(transform.builder, builderArgs, slug),
-        options,
-    );
-    const image = new dockerBuild.Image(
+    return new BuildxBuilder(`${name}-builder-${slug}`, applyTransform(transform.builder, builderArgs, slug), options);
+}
+
+function createImage(
+    { name, settings, transform, options }: Scope,
+    platform: string,
+    slug: string,
+    builder: BuildxBuilder,
+    allBuilders: BuildxBuilder[],
+): dockerBuild.Image {
+    return new dockerBuild.Image(
         `${name}-image-${slug}`,
         applyTransform(transform.image, imageArgs(settings, platform, slug, builder), slug),
         // Deleting an image takes its digest out of the registry, under every tag that shares it: releases stay.
-        pulumi.mergeOptions(options, { retainOnDelete: true }),
+        pulumi.mergeOptions(options, { retainOnDelete: true, dependsOn: allBuilders }),
     );
-    return { platform, slug, builder, image, digest: image.digest };
 }
 
 function imageArgs(

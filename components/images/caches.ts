@@ -29,7 +29,7 @@ function s3Attributes(cache: S3Cache, slug: string) {
 const scopeOf = (scope: string | undefined, slug: string) => `${scope ?? "buildkit"}-${slug}`;
 
 /** `registry/app:cache` becomes `registry/app:cache-linux-arm64`; without a tag, `registry/app:linux-arm64`. */
-export function platformRef(ref: string, slug: string): string {
+function platformRef(ref: string, slug: string): string {
     const tagged = ref.lastIndexOf(":") > ref.lastIndexOf("/");
     return tagged ? `${ref}-${slug}` : `${ref}:${slug}`;
 }
@@ -45,9 +45,15 @@ export function cacheFromOf(source: CacheSourceArgs, slug: string): From {
 export function cacheToOf(target: CacheTargetArgs, slug: string): To {
     if (target.registry)
         return { registry: { ...target.registry, ref: platformRef(target.registry.ref, slug) } as To["registry"] & {} };
-    if (target.local) return { local: { ...target.local, dest: `${target.local.dest}/${slug}` } as To["local"] & {} };
     if (target.inline) return { inline: {} };
     const how = (mode?: string, ignoreError?: boolean) => ({ mode, "ignore-error": ignoreError });
+    if (target.local) {
+        const { dest, mode, ignoreError } = target.local;
+        const path = `${dest}/${slug}`;
+        // The plugin drops the mode of its typed form, and would write `min` where `max` was asked for.
+        if (mode !== undefined) return { raw: raw("local", { dest: path, ...how(mode, ignoreError) }) };
+        return { local: { dest: path, ...(ignoreError === undefined ? {} : { ignoreError }) } };
+    }
     if (target.s3) {
         const { mode, ignoreError } = target.s3;
         return { raw: raw("s3", { ...s3Attributes(target.s3, slug), ...how(mode, ignoreError) }) };

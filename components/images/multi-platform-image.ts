@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Severity } from "../../core/verdict";
 import type { PlatformImage } from "../../resources/image-index/operations";
 import type { MultiPlatformImageArgs } from "./args";
-import { type BuiltPlatform, buildPlatform, createIndex } from "./build";
+import { type BuiltPlatform, buildPlatforms, createIndex } from "./build";
 import { createGates, type Gates } from "./gates";
 import { release } from "./release";
 import { resolveSettings } from "./resolve";
@@ -73,7 +73,7 @@ export class MultiPlatformImage extends pulumi.ComponentResource {
         const settings = resolveSettings(name, args);
         super("buildfleet:index:MultiPlatformImage", name, {}, options);
         const scope = { name, settings, transform: args.transform ?? {}, options: { parent: this } };
-        const built = settings.platforms.map((platform) => buildPlatform(scope, platform));
+        const built = buildPlatforms(scope);
         const index = createIndex(scope, built);
         const gates = built.map((platform) => createGates(scope, platform));
         const released = release(scope, index, built, gates);

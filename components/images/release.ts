@@ -1,10 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { Signer, Verifier } from "../../drivers/cosign";
 import { Attestation } from "../../resources/attestation";
 import type { ImageIndex } from "../../resources/image-index";
-import { Signature } from "../../resources/signature";
+import { Signature, type Signer } from "../../resources/signature";
 import { TagPromotion } from "../../resources/tag-promotion";
-import { Verification } from "../../resources/verification";
+import { Verification, type Verifier } from "../../resources/verification";
 import { applyTransform } from "../transform";
 import type { SignArgs } from "./args";
 import type { BuiltPlatform, Scope } from "./build";

@@ -52,12 +52,12 @@ function signOf(sign: MultiPlatformImageArgs["sign"]): MultiPlatformImageArgs["s
 /** @throws SettingsError with every problem at once. */
 export function resolveSettings(name: string, args: MultiPlatformImageArgs): ResolvedSettings {
     const { fleet, repository, transform, ...rest } = { ...args, sign: signOf(args.sign) };
+    const target = typeof repository === "object" && "name" in repository ? repository : { name: repository };
     // Platforms, tests and gates are plain in the arguments' types, so the check leaves them plain, too.
     const checked = checkImageSettings(
         `MultiPlatformImage ${JSON.stringify(name)}`,
-        withoutOutputs(rest),
+        withoutOutputs({ ...rest, repository: target.name }),
     ) as ImageSettings;
-    const target = typeof repository === "object" && "name" in repository ? repository : { name: repository };
     return {
         ...checked,
         fleet,

@@ -1,10 +1,6 @@
-export type { BlobOptions } from "./blobs";
 export { RegistryClient } from "./client";
-export type { Descriptor } from "./content";
 export { anonymous, type Credential, type CredentialSource, staticCredentials } from "./credentials";
 export { dockerConfigCredentials, writeDockerConfig } from "./docker-config";
-export { RegistryError, type RegistryErrorCode } from "./errors";
-export { type CallOptions, MANIFEST_LIMIT, type Manifest, type ManifestHead } from "./manifests";
-export type { ReferrersOptions } from "./referrers";
-export { type Clock, DEFAULT_RETRY, type RetryPolicy } from "./retry";
+export { RegistryError } from "./errors";
+export type { Clock } from "./retry";
 export type { RegistryClientOptions } from "./session";

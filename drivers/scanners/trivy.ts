@@ -2,7 +2,8 @@ import { join, resolve } from "node:path";
 import { z } from "zod";
 import type { Finding } from "../../core/verdict";
 import { run } from "../process";
-import { emptyConfiguration, inTemporaryFolder, withoutVariables } from "../tool-settings";
+import { inTemporaryFolder } from "../temporary-folder";
+import { emptyConfiguration, withoutVariables } from "../tool-settings";
 import { DatabaseError, DEFAULT_MAX_AGE_DAYS, refreshDatabase, requireFresh } from "./database";
 import { parseReport, readReport, severity } from "./report";
 import type { Scanner, ScanReport, ScanRequest } from "./scanner";
@@ -119,7 +120,7 @@ export class TrivyScanner implements Scanner {
 }
 
 /** The findings of a report of trivy's. @throws Error when its shape is not known. */
-export function parseTrivyReport(raw: Buffer | string): Finding[] {
+function parseTrivyReport(raw: Buffer | string): Finding[] {
     return findingsOf(parseReport("trivy", raw, trivyReport));
 }
 

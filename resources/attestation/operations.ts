@@ -1,6 +1,5 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { RegistryConnection } from "../../core/registry-connection";
@@ -8,6 +7,7 @@ import { attachOnce, publicKeyFor } from "../../drivers/attachments";
 import { attest, type Signer } from "../../drivers/cosign";
 import { fetchDocument } from "../../drivers/documents";
 import { type RegistryAccess, withRegistry } from "../../drivers/registry-access";
+import { inTemporaryFolder } from "../../drivers/temporary-folder";
 import { defineOperations } from "../operations";
 
 export interface Inputs {
@@ -34,10 +34,8 @@ async function store(inputs: Inputs, access: RegistryAccess, path: string): Prom
         access,
         inputs.digest,
         inputs.predicateType,
-        (statement) =>
-            statement.subjects.includes(inputs.digest) &&
-            isDeepStrictEqual(statement.predicate, predicate) &&
-            (publicKey === undefined || statement.signedBy(publicKey)),
+        (statement) => statement.subjects.includes(inputs.digest) && isDeepStrictEqual(statement.predicate, predicate),
+        publicKey,
         () =>
             attest(
                 `${inputs.repository}@${inputs.digest}`,
@@ -52,16 +50,14 @@ export const operations = defineOperations<Inputs, State>({
     ignored: ["connection"],
     async create(inputs) {
         const { repository, connection, digest, predicateType, document } = inputs;
-        const folder = mkdtempSync(join(tmpdir(), "buildfleet-predicate-"));
-        try {
-            await withRegistry(repository, connection, async (access) => {
-                const path = document ? await fetchDocument(access, document) : join(folder, "predicate.json");
-                if (!document) writeFileSync(path, JSON.stringify(inputs.predicate));
+        await withRegistry(repository, connection, async (access) => {
+            if (document) return store(inputs, access, await fetchDocument(access, document));
+            return inTemporaryFolder(async (folder) => {
+                const path = join(folder, "predicate.json");
+                writeFileSync(path, JSON.stringify(inputs.predicate));
                 await store(inputs, access, path);
             });
-        } finally {
-            rmSync(folder, { recursive: true, force: true });
-        }
+        });
         const reference = `${repository}@${digest}`;
         return { id: `${predicateType} of ${reference}`, outs: { ...inputs, reference } };
     },

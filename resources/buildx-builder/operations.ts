@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { place } from "../../core/placement";
 import { Platform } from "../../core/platform";
-import { type BuildkitInfo, probe } from "../../drivers/buildkit";
+import { type BuildkitEndpoint, BuildkitError, type BuildkitInfo, probe } from "../../drivers/buildkit";
 import {
     type ClientCertificate,
     certificateFolder,
@@ -41,11 +41,26 @@ interface Candidate extends Node {
     problem?: string;
 }
 
+const SILENCE_MS = 5_000;
+/** Nodes that let a probe wait to its end, and when: the diff, the update after it and the next image wait for them once. */
+const silent = new Map<string, { at: number; error: BuildkitError }>();
+
+async function ask(node: BuildkitEndpoint): Promise<BuildkitInfo> {
+    const before = silent.get(node.endpoint);
+    if (before && Date.now() - before.at < SILENCE_MS) throw before.error;
+    try {
+        return await probe(node);
+    } catch (error) {
+        if (error instanceof BuildkitError && error.silent) silent.set(node.endpoint, { at: Date.now(), error });
+        throw error;
+    }
+}
+
 async function examine(node: Node, inputs: Inputs): Promise<Candidate> {
     const platform = Platform.parse(inputs.platform);
     const tls = inputs.client ? { ...inputs.client, serverName: node.serverName } : undefined;
     try {
-        const info = await probe({ endpoint: node.endpoint, tls });
+        const info = await ask({ endpoint: node.endpoint, tls });
         if (!info.platforms.some((claimed) => Platform.parse(claimed).equals(platform)))
             return {
                 ...node,
@@ -118,7 +133,7 @@ function drift(state: State, inputs: Inputs, chosen: Candidate | undefined): str
     const differs: string[] = [];
     if (chosen.endpoint !== state.endpoint || chosen.name !== state.nodeName) differs.push("endpoint");
     if (entry?.endpoint !== chosen.endpoint || entry.driverOptions.servername !== chosen.serverName)
-        differs.push("name");
+        differs.push("registration");
     if (inputs.client) {
         const folder = certificateFolder(inputs.name);
         const paths = Object.entries(entry?.driverOptions ?? {}).filter(([key]) => key !== "servername");

@@ -27,6 +27,14 @@ export interface ImageIndexArgs {
     format?: pulumi.Input<"oci" | "docker">;
 }
 
+/** Value by value: a node that is not known yet must not make the digest beside it unknown in a preview. */
+function withDefaults(child: pulumi.Input<ImageIndexChild>): pulumi.Input<ImageIndexChild> {
+    const defaults = { builder: "", node: "", emulated: false };
+    if (pulumi.Output.isInstance(child) || child instanceof Promise)
+        return pulumi.output(child).apply((known) => ({ ...defaults, ...known }));
+    return { ...defaults, ...child };
+}
+
 /**
  * The index over the platforms' images, PUT by digest under no tag. Its bytes depend on nothing but the children, their
  * order and the annotations.
@@ -43,11 +51,9 @@ export class ImageIndex extends OperationsResource {
                 annotations: {},
                 format: "oci",
                 ...args,
-                children: pulumi
-                    .output(args.children)
-                    .apply((children) =>
-                        children.map((child) => ({ builder: "", node: "", emulated: false, ...child })),
-                    ),
+                children: Array.isArray(args.children)
+                    ? args.children.map(withDefaults)
+                    : pulumi.output(args.children).apply((children) => children.map(withDefaults)),
                 connection: pulumi.secret(args.connection ?? {}),
             },
             ["digest", "platforms"],

@@ -99,7 +99,7 @@ async function join(inputs: Inputs): Promise<State> {
 }
 
 /** Which node built it is told of a digest, not a part of it: a builder that moved changes no index. */
-const content = ({ children }: Inputs) => children.map(({ platform, digest }) => `${platform}=${digest}`);
+const content = ({ children }: Inputs) => children.flatMap(({ platform, digest }) => [platform, digest]);
 
 export const operations = defineOperations<Inputs, State>({
     async create(inputs) {
@@ -108,7 +108,7 @@ export const operations = defineOperations<Inputs, State>({
     },
     async changes(state, inputs) {
         const changed = changedInputs(state, inputs, ["children", "connection"]);
-        if (isUnknown(inputs.children.map(({ digest }) => digest))) return [...changed, "children"];
+        if (!Array.isArray(inputs.children) || isUnknown(content(inputs))) return [...changed, "children"];
         return String(content(state)) === String(content(inputs)) ? changed : [...changed, "children"];
     },
     async read(state) {

@@ -119,8 +119,9 @@ async function start(inputs: Inputs, previousPort: number | undefined): Promise<
     const found = left(inputs);
     if (found) {
         const port = found.port ?? 0;
+        const isAskedFor = port > 0 && (inputs.port === 0 || inputs.port === port);
         if (
-            port &&
+            isAskedFor &&
             found.specification === specificationOf(inputs, port) &&
             (await accepts(port, inputs.readinessPath))
         )

@@ -1,11 +1,11 @@
-import { closeSync, mkdtempSync, openSync, readdirSync, readSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { type Executable, identifyExecutable } from "../../core/executable";
 import { Platform } from "../../core/platform";
 import type { RegistryConnection } from "../../core/registry-connection";
 import { buildDockerfile } from "../../drivers/buildx";
 import { withRegistry } from "../../drivers/registry-access";
+import { inTemporaryFolder } from "../../drivers/temporary-folder";
 import { defineOperations } from "../operations";
 
 export interface Inputs {
@@ -78,8 +78,7 @@ function identify(folder: string): Executable | undefined {
 
 /** Runs the command on the platform's own node and brings the file that the image starts with back from there. */
 async function runOn(inputs: Inputs, wanted: string[], withTest: boolean): Promise<Executable | undefined> {
-    const folder = mkdtempSync(join(tmpdir(), "buildfleet-test-"));
-    try {
+    return inTemporaryFolder(async (folder) => {
         await buildDockerfile(
             {
                 builder: inputs.builder,
@@ -95,9 +94,7 @@ async function runOn(inputs: Inputs, wanted: string[], withTest: boolean): Promi
             },
         );
         return identify(folder);
-    } finally {
-        rmSync(folder, { recursive: true, force: true });
-    }
+    });
 }
 
 async function test(inputs: Inputs): Promise<State> {

@@ -1,10 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import type { RegistryConnection } from "../../core/registry-connection";
 import { forgetDocument, type StoredDocument, storeDocument } from "../../drivers/documents";
 import { withRegistry } from "../../drivers/registry-access";
 import { generateSbom } from "../../drivers/syft";
+import { inTemporaryFolder } from "../../drivers/temporary-folder";
 import { defineOperations } from "../operations";
 
 export interface Inputs {
@@ -21,9 +20,8 @@ interface State extends Inputs {
 }
 
 async function generate(inputs: Inputs): Promise<State> {
-    return withRegistry(inputs.repository, inputs.connection, async (access) => {
-        const outDir = mkdtempSync(join(tmpdir(), "buildfleet-sbom-"));
-        try {
+    return withRegistry(inputs.repository, inputs.connection, (access) =>
+        inTemporaryFolder(async (outDir) => {
             const sbom = await generateSbom({
                 reference: `${inputs.repository}@${inputs.digest}`,
                 platform: inputs.platform,
@@ -37,10 +35,8 @@ async function generate(inputs: Inputs): Promise<State> {
             );
             if (!spdx || !syft) throw new Error("unreachable");
             return { ...inputs, spdx, syft, packages: sbom.packages };
-        } finally {
-            rmSync(outDir, { recursive: true, force: true });
-        }
-    });
+        }),
+    );
 }
 
 export const operations = defineOperations<Inputs, State>({

@@ -3,6 +3,8 @@ import type { RegistryConnection } from "../../core/registry-connection";
 import type { Signer } from "../../drivers/cosign";
 import { OperationsResource } from "../dynamic";
 
+export type { Signer } from "../../drivers/cosign";
+
 export interface SignatureArgs {
     /** `registry/path` */
     repository: pulumi.Input<string>;

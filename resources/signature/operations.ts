@@ -29,8 +29,8 @@ export const operations = defineOperations<Inputs, State>({
                         access,
                         digest,
                         SIGNATURE_PREDICATE,
-                        ({ subjects, signedBy }) =>
-                            subjects.includes(digest) && (publicKey === undefined || signedBy(publicKey)),
+                        ({ subjects }) => subjects.includes(digest),
+                        publicKey,
                         () => sign(`${repository}@${digest}`, signer, access),
                     ),
                 ),

@@ -3,6 +3,8 @@ import type { RegistryConnection } from "../../core/registry-connection";
 import type { Verifier } from "../../drivers/cosign";
 import { OperationsResource } from "../dynamic";
 
+export type { Verifier } from "../../drivers/cosign";
+
 export interface VerificationArgs {
     /** `registry/path` */
     repository: pulumi.Input<string>;

@@ -3,10 +3,25 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writ
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Checkpoint, type EngineOptions, type EngineResult, exportState, runEngine } from "../../engine/index";
-import { Crypter, Keyring } from "../../engine/secrets";
-import { needs, StateStore } from "../../engine/state";
-import { type Call, RECORDINGS, readLines, recordedCalls, recordedDynamic, recordedRun, replayed, sorted } from "./recordings";
+import {
+    type Checkpoint,
+    type EngineOptions,
+    type EngineResult,
+    exportState,
+    runEngine,
+} from "../../dist/engine/index";
+import { Crypter, Keyring } from "../../dist/engine/secrets";
+import { needs, StateStore } from "../../dist/engine/state";
+import {
+    type Call,
+    RECORDINGS,
+    readLines,
+    recordedCalls,
+    recordedDynamic,
+    recordedRun,
+    replayed,
+    sorted,
+} from "./recordings";
 
 const SALT = "v1:bmACv1eQLxw=:v1:lYb4g1fFYFqhDk+G:etJfrq617XvvswQGlmYsLALu5AB1tw==";
 const NODE_MODULES = join(__dirname, "../../node_modules");
@@ -18,7 +33,8 @@ beforeAll(async () => {
     passphrase = process.env.PULUMI_CONFIG_PASSPHRASE;
     process.env.PULUMI_CONFIG_PASSPHRASE = "x";
     work = mkdtempSync(join(tmpdir(), "engine-conformance-"));
-    for (const part of ["stack", "app"]) cpSync(join(RECORDINGS, "program", part), join(work, part), { recursive: true });
+    for (const part of ["stack", "app"])
+        cpSync(join(RECORDINGS, "program", part), join(work, part), { recursive: true });
     const modules = join(work, "stack/node_modules");
     mkdirSync(join(modules, "@pulumi"), { recursive: true });
     cpSync(join(RECORDINGS, "program/lib"), join(modules, "recorded-lib"), { recursive: true });
@@ -43,12 +59,15 @@ const recordedState = (step: string) => join(RECORDINGS, `${step}.state.json`);
 function comparable(checkpoint: Checkpoint): Record<string, unknown> {
     const resources = checkpoint.deployment.resources ?? [];
     const entries = resources.map((resource) => {
-        const { created, modified, sourcePosition, stackTrace, ...rest } = resource as typeof resource & Record<string, unknown>;
+        const { created, modified, sourcePosition, stackTrace, ...rest } = resource as typeof resource &
+            Record<string, unknown>;
         expect(Date.parse(String(created)), resource.urn).toBeLessThanOrEqual(Date.parse(String(modified)));
         const isProvider = resource.type.startsWith("pulumi:providers:");
         // The plugin's own check adds settings; the stand-in of this test has none.
         const own = (properties: object = {}) =>
-            Object.fromEntries(Object.entries(properties).filter(([key, value]) => !key.startsWith("__") && value !== ""));
+            Object.fromEntries(
+                Object.entries(properties).filter(([key, value]) => !key.startsWith("__") && value !== ""),
+            );
         // Lists of dependencies are sets.
         const dependencies = Object.entries(resource.propertyDependencies ?? {})
             .filter(([, urns]) => urns.length > 0)
@@ -92,7 +111,13 @@ interface Outcome {
 
 async function play(step: string, stateDir: string): Promise<Outcome> {
     const run = recordedRun(step);
-    const command = step.includes("refresh") ? "refresh" : step.includes("destroy") ? "destroy" : run?.preview ? "preview" : "up";
+    const command = step.includes("refresh")
+        ? "refresh"
+        : step.includes("destroy")
+          ? "destroy"
+          : run?.preview
+            ? "preview"
+            : "up";
     const { "recorded:password": _secret, ...config } = run?.config ?? {};
     const [calls, lines]: [Call[], string[]] = [[], []];
     const stack = { cwd: join(work, "stack"), stack: "rec", stateDir };
@@ -120,7 +145,7 @@ const keys = (calls: Call[]) => calls.map(key).sort();
 /** The methods called on each resource, in order. */
 function sequences(calls: Call[]): Record<string, string[]> {
     const result: Record<string, string[]> = {};
-    for (const call of calls) (result[call.urn] ??= []).push(call.method);
+    for (const { urn, method } of calls) result[urn] = [...(result[urn] ?? []), method];
     return result;
 }
 
@@ -157,8 +182,18 @@ describe("what the real engine did, from the state it left", () => {
 describe("failures, where the real engine stops and ours lets the rest finish", () => {
     it.each([
         ["07-up-create-fails", "06-up-remove-alias", "broken", "creation refused on purpose"],
-        ["08-up-check-fails", "07-up-create-fails", "invalid", "property size value {-1} has a problem: must not be negative, got -1"],
-        ["09-up-build-fails", "08-up-check-fails", "fails", 'process "/bin/sh -c exit 7" did not complete successfully: exit code: 7'],
+        [
+            "08-up-check-fails",
+            "07-up-create-fails",
+            "invalid",
+            "property size value {-1} has a problem: must not be negative, got -1",
+        ],
+        [
+            "09-up-build-fails",
+            "08-up-check-fails",
+            "fails",
+            'process "/bin/sh -c exit 7" did not complete successfully: exit code: 7',
+        ],
         ["10-up-builder-missing", "09-up-build-fails", "nobuilder", 'no builder "no-such-builder" found'],
         ["11-up-context-missing", "10-up-builder-missing", "nocontext", "property dockerfile.location has a problem"],
     ])("%s", async (step, before, name, message) => {
@@ -210,7 +245,8 @@ it("goes the whole way on its own states, and deletes in the recorded order", as
         expect(result.errors, step).toEqual([]);
         expect(comparable(state), step).toEqual(comparable(await decrypted(recordedState(step))));
     }
-    const resources = (await exportState({ cwd: join(work, "stack"), stack: "rec", stateDir })).deployment.resources ?? [];
+    const resources =
+        (await exportState({ cwd: join(work, "stack"), stack: "rec", stateDir })).deployment.resources ?? [];
     const { calls, state, result } = await play("14-destroy", stateDir);
     expect(result.result).toBe("succeeded");
     expect(state.deployment.resources).toBeUndefined();

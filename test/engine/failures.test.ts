@@ -19,7 +19,9 @@ describe("a resource that fails", () => {
     it("stops what depends on it and nothing else; the next run goes on", async () => {
         const failed = await work.up(program("create"));
         expect(failed.result).toBe("failed");
-        expect(failed.errors).toEqual([{ urn: "urn:pulumi:dev::proj::test:index:Thing::a", message: "a fails to create" }]);
+        expect(failed.errors).toEqual([
+            { urn: "urn:pulumi:dev::proj::test:index:Thing::a", message: "a fails to create" },
+        ]);
         expect(work.provider.done("begin").sort()).toEqual(["create a", "create d"]);
         expect(work.names()).toEqual(["d"]);
         const result = await work.up(program(""));
@@ -79,15 +81,23 @@ describe("a program that fails", () => {
 
 describe("what the engine doesn't do, it refuses by name", () => {
     it.each([
-        ["a package without a provider", `new pulumi.CustomResource("nosuch:index:Bucket", "a", {});`, /no provider for package "nosuch"/],
+        [
+            "a package without a provider",
+            `new pulumi.CustomResource("nosuch:index:Bucket", "a", {});`,
+            /no provider for package "nosuch"/,
+        ],
         ["a stack reference", `new pulumi.StackReference("org/proj/dev");`, /no provider for package "pulumi"/],
         ["import", `thing("a", {}, { import: "id" });`, /does not support import/],
-        ["assets", `thing("a", { file: new pulumi.asset.StringAsset("x") });`, /an asset among its inputs/],
-        ["archives", `thing("a", { files: [new pulumi.asset.AssetArchive({})] });`, /an archive among its inputs/],
+        ["assets", `thing("a", { file: new pulumi.asset.StringAsset("x") });`, /does not support an asset/],
+        ["archives", `thing("a", { files: [new pulumi.asset.AssetArchive({})] });`, /does not support an archive/],
         ["transforms", `pulumi.runtime.registerResourceTransform(() => undefined); thing("a");`, /transform/i],
         ["deletedWith", `const a = thing("a"); thing("b", {}, { deletedWith: a });`, /DeletedWith/i],
         ["hooks", `thing("a", {}, { hooks: { beforeCreate: [new pulumi.ResourceHook("h", () => {})] } });`, /hooks/i],
-        ["remote components", `new pulumi.ComponentResource("test:index:Remote", "a", {}, {}, true);`, /a remote component/],
+        [
+            "remote components",
+            `new pulumi.ComponentResource("test:index:Remote", "a", {}, {}, true);`,
+            /a remote component/,
+        ],
     ])("%s", async (_what, program, message) => {
         const result = await work.up(program);
         expect(result.result).toBe("failed");

@@ -1,8 +1,8 @@
 /** The recorded steps of the real engine as data, and providers that answer from them or write down what they are asked. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { dynamicProvider } from "../../engine/plugin";
-import type { Properties, Provider, ProviderFactory } from "../../engine/provider";
+import { dynamicProvider } from "../../dist/engine/plugin";
+import type { Properties, Provider, ProviderFactory } from "../../dist/engine/provider";
 
 export const RECORDINGS = join(__dirname, "../fixtures/recordings/lifecycle");
 
@@ -68,7 +68,10 @@ const asked: Record<string, (...args: never[]) => Asked> = {
         "Diff",
         { urn, id, oldInputs, olds, news, ignoreChanges },
     ],
-    create: (urn: string, properties: Json, _timeout: number, preview: boolean) => ["Create", { urn, properties, preview }],
+    create: (urn: string, properties: Json, _timeout: number, preview: boolean) => [
+        "Create",
+        { urn, properties, preview },
+    ],
     update: (
         urn: string,
         id: string,
@@ -80,7 +83,10 @@ const asked: Record<string, (...args: never[]) => Asked> = {
         ignoreChanges: string[],
     ) => ["Update", { urn, id, oldInputs, olds, news, preview, ignoreChanges }],
     read: (urn: string, id: string, inputs: Json, properties: Json) => ["Read", { urn, id, inputs, properties }],
-    delete: (urn: string, id: string, oldInputs: Json, properties: Json) => ["Delete", { urn, id, oldInputs, properties }],
+    delete: (urn: string, id: string, oldInputs: Json, properties: Json) => [
+        "Delete",
+        { urn, id, oldInputs, properties },
+    ],
 };
 
 /** Writes down every call of the provider. */
@@ -127,7 +133,8 @@ export function replayed(step: string, calls: Call[]): ProviderFactory {
         if (error) throw new Error(error.replace(/^rpc error: code = \w+ desc = /, ""));
         return first.response ?? {};
     };
-    const ask = (name: string, args: unknown[]): Json => answer(...(asked[name] as (...a: unknown[]) => Asked)(...args));
+    const ask = (name: string, args: unknown[]): Json =>
+        answer(...(asked[name] as (...a: unknown[]) => Asked)(...args));
     const properties = (value: unknown) => (value ?? {}) as Properties;
     const provider: Provider = {
         supportsPreview: true,

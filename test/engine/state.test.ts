@@ -4,11 +4,11 @@ import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "nod
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { readOutputs, runEngine } from "../../engine/index";
-import { lock } from "../../engine/lock";
-import { Crypter } from "../../engine/secrets";
-import { needs, type ResourceState } from "../../engine/state";
-import { equal, keepOld, markSecrets, reveal, secret, splitPath } from "../../engine/values";
+import { readOutputs, runEngine } from "../../dist/engine/index";
+import { lock } from "../../dist/engine/lock";
+import { Crypter } from "../../dist/engine/secrets";
+import { needs, type ResourceState } from "../../dist/engine/state";
+import { equal, keepOld, markSecrets, reveal, secret, splitPath } from "../../dist/engine/values";
 import { until, Workspace } from "./support";
 
 let work: Workspace;
@@ -32,22 +32,32 @@ describe("the file", () => {
         const made = new Set<string>();
         work.provider.during = (method, name) => {
             const { deployment } = work.state();
-            const pending = (deployment.pending_operations ?? []).map(({ type, resource }) => `${type} ${short(resource.urn)}`);
+            const pending = (deployment.pending_operations ?? []).map(
+                ({ type, resource }) => `${type} ${short(resource.urn)}`,
+            );
             seen.push(`${method} ${name}: ${pending.includes(`${method.replace(/e$/, "")}ing ${name}`)}`);
             const resources: ResourceState[] = deployment.resources ?? [];
             const there = new Set(resources.map(({ urn }) => urn));
             for (const resource of resources) for (const urn of needs(resource)) expect(there).toContain(urn);
-            if (method === "create" && made.size > 0 && name === "c") expect(resources.map(({ urn }) => short(urn))).toContain("b");
+            if (method === "create" && made.size > 0 && name === "c")
+                expect(resources.map(({ urn }) => short(urn))).toContain("b");
             made.add(name);
         };
-        const program = (kind: string) => `const a = thing("a", { kind: "${kind}" }); const b = thing("b", { from: a.out }); thing("c", { from: b.out });`;
+        const program = (kind: string) =>
+            `const a = thing("a", { kind: "${kind}" }); const b = thing("b", { from: a.out }); thing("c", { from: b.out });`;
         await work.up(program("x"));
         await work.up(program("y"));
         await work.run("destroy");
         expect(seen).toEqual([
-            "create a: true", "create b: true", "create c: true",
-            "create a: true", "update b: true", "delete a: true",
-            "delete c: true", "delete b: true", "delete a: true",
+            "create a: true",
+            "create b: true",
+            "create c: true",
+            "create a: true",
+            "update b: true",
+            "delete a: true",
+            "delete c: true",
+            "delete b: true",
+            "delete a: true",
         ]);
         expect(work.state().deployment).not.toHaveProperty("pending_operations");
         expect(statSync(work.stateFile).mode & 0o777).toBe(0o600);
@@ -87,7 +97,11 @@ describe("secrets", () => {
         expect(text).not.toContain("out-1");
         expect(work.lines.join("\n")).not.toContain("canary-1");
         const stack = { cwd: work.directory, stack: "dev", stateDir: work.stateDir };
-        expect(await readOutputs({ ...stack, showSecrets: true })).toEqual({ password: "canary-1", out: "out-1", plain: "visible" });
+        expect(await readOutputs({ ...stack, showSecrets: true })).toEqual({
+            password: "canary-1",
+            out: "out-1",
+            plain: "visible",
+        });
         expect(await readOutputs(stack)).toEqual(result.outputs);
         const revealed = JSON.stringify(await work.revealed());
         expect(revealed).toContain('"plaintext":"\\"canary-1\\""');
@@ -99,7 +113,9 @@ describe("secrets", () => {
         process.env.PULUMI_CONFIG_PASSPHRASE = "wrong";
         expect((await work.run("up")).errors[0]?.message).toMatch(/incorrect passphrase/);
         delete process.env.PULUMI_CONFIG_PASSPHRASE;
-        expect((await work.run("up")).errors[0]?.message).toMatch(/set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE/);
+        expect((await work.run("up")).errors[0]?.message).toMatch(
+            /set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE/,
+        );
         process.env.PULUMI_CONFIG_PASSPHRASE_FILE = join(work.directory, "passphrase");
         writeFileSync(process.env.PULUMI_CONFIG_PASSPHRASE_FILE, "correct horse\n");
         expect((await work.run("up")).result).toBe("succeeded");
@@ -115,12 +131,20 @@ describe("secrets", () => {
         const result = await work.up(
             `const c = new pulumi.Config(); exports.token = c.get("token"); exports.isSecret = pulumi.isSecret(c.requireSecret("token"));
             exports.secretly = c.requireSecret("token"); exports.version = c.require("version"); exports.deep = c.requireObject("deep").s.length;
-            exports.name = new pulumi.Config("other").require("name"); exports.extra = c.require("extra");`.replace('exports.token = c.get("token");', ""),
+            exports.name = new pulumi.Config("other").require("name"); exports.extra = c.require("extra");`.replace(
+                'exports.token = c.get("token");',
+                "",
+            ),
             { config: { extra: "e" } },
         );
         expect(result.errors).toEqual([]);
         expect(result.outputs).toEqual({
-            isSecret: {}, secretly: "[secret]", version: "1.10", deep: 8, name: "007", extra: "e",
+            isSecret: true,
+            secretly: "[secret]",
+            version: "1.10",
+            deep: 8,
+            name: "007",
+            extra: "e",
         });
     });
 
@@ -134,26 +158,41 @@ describe("secrets", () => {
 
 describe("values", () => {
     const value = fc.letrec((tie) => ({
-        any: fc.oneof({ maxDepth: 3 }, fc.string(), fc.boolean(), fc.integer(), fc.constant(null), tie("list"), tie("map")),
+        any: fc.oneof(
+            { maxDepth: 3 },
+            fc.string(),
+            fc.boolean(),
+            fc.integer(),
+            fc.constant(null),
+            tie("list"),
+            tie("map"),
+        ),
         list: fc.array(tie("any"), { maxLength: 3 }),
         map: fc.dictionary(fc.stringMatching(/^[a-z]$/), tie("any"), { maxKeys: 3 }),
     }));
     const map = value.map as fc.Arbitrary<Record<string, never>>;
 
     it("marking secrets changes no value", () => {
-        fc.assert(fc.property(map, map, (values, like) => {
-            const marked = markSecrets(values, Object.fromEntries(Object.entries(like).map(([key, item]) => [key, secret(item)])));
-            expect(reveal(marked)).toEqual(values);
-            expect(equal(marked, values)).toBe(true);
-        }));
+        fc.assert(
+            fc.property(map, map, (values, like) => {
+                const marked = markSecrets(
+                    values,
+                    Object.fromEntries(Object.entries(like).map(([key, item]) => [key, secret(item)])),
+                );
+                expect(reveal(marked)).toEqual(values);
+                expect(equal(marked, values)).toBe(true);
+            }),
+        );
     });
 
     it("keeping the old at a path makes it equal there, and keeping it again changes nothing", () => {
-        fc.assert(fc.property(map, map, fc.stringMatching(/^[a-c]$/), (news, olds, path) => {
-            const kept = keepOld(news, olds, [path]);
-            expect(kept[path]).toEqual(olds[path]);
-            expect(keepOld(kept, olds, [path])).toEqual(kept);
-        }));
+        fc.assert(
+            fc.property(map, map, fc.stringMatching(/^[a-c]$/), (news, olds, path) => {
+                const kept = keepOld(news, olds, [path]);
+                expect(kept[path]).toEqual(olds[path]);
+                expect(keepOld(kept, olds, [path])).toEqual(kept);
+            }),
+        );
     });
 
     it("paths", () => {
@@ -170,7 +209,12 @@ describe("the lock", () => {
         work.provider.during = () => held;
         const first = work.up(`thing("a");`);
         await until(() => work.provider.events.length > 0, "the first run creates");
-        const second = await runEngine({ command: "destroy", cwd: work.directory, stack: "dev", stateDir: work.stateDir });
+        const second = await runEngine({
+            command: "destroy",
+            cwd: work.directory,
+            stack: "dev",
+            stateDir: work.stateDir,
+        });
         expect(second.errors[0]?.message).toContain(`the stack is being changed by process ${process.pid}`);
         release();
         expect((await first).result).toBe("succeeded");
@@ -181,7 +225,10 @@ describe("the lock", () => {
         const file = join(work.directory, "state/x.lock");
         mkdirSync(dirname(file), { recursive: true });
         const dead = spawnSync("true").pid;
-        for (const holder of [{ pid: dead, started: "1" }, { pid: process.pid, started: "1" }]) {
+        for (const holder of [
+            { pid: dead, started: "1" },
+            { pid: process.pid, started: "1" },
+        ]) {
             writeFileSync(file, JSON.stringify(holder));
             const unlock = lock(file);
             expect(() => lock(file)).toThrow(`process ${process.pid}`);

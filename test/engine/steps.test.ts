@@ -12,7 +12,9 @@ const counts = (changes: object) => ({ create: 0, update: 0, delete: 0, replace:
 
 describe("preview", () => {
     it("shows what up then does, with unknown outputs, and does nothing itself", async () => {
-        await work.up(`thing("a", { size: 1 }); thing("gone"); const c = thing("c", { kind: "x" }); thing("d", { from: c.out });`);
+        await work.up(
+            `thing("a", { size: 1 }); thing("gone"); const c = thing("c", { kind: "x" }); thing("d", { from: c.out });`,
+        );
         work.write(`const a = thing("a", { size: 2 }); const c = thing("c", { kind: "y" });
             thing("d", { from: c.out }); const e = thing("e"); exports.size = a.size; exports.out = e.out; exports.c = c.out;`);
         work.provider.events.length = 0;
@@ -56,11 +58,15 @@ describe("replacement", () => {
 
     it("goes on where a replacement was deleted and not created", async () => {
         await work.up(`const a = thing("a", { kind: "x", first: true }); thing("d", {}, { dependsOn: a });`);
-        const failed = await work.up(`const a = thing("a", { kind: "y", first: true, fail: "create" }); thing("d", {}, { dependsOn: a });`);
+        const failed = await work.up(
+            `const a = thing("a", { kind: "y", first: true, fail: "create" }); thing("d", {}, { dependsOn: a });`,
+        );
         expect(failed.result).toBe("failed");
         expect(work.names().sort()).toEqual(["a", "d"]);
         work.provider.events.length = 0;
-        const result = await work.up(`const a = thing("a", { kind: "y", first: true }); thing("d", {}, { dependsOn: a });`);
+        const result = await work.up(
+            `const a = thing("a", { kind: "y", first: true }); thing("d", {}, { dependsOn: a });`,
+        );
         expect(result.changes).toEqual(counts({ replace: 1, same: 2 }));
         expect(work.provider.done()).toEqual(["create a"]);
         const gone = await work.up("");
@@ -70,9 +76,13 @@ describe("replacement", () => {
 
     it("replaces on the changes the program names", async () => {
         await work.up(`thing("a", { size: 1, deep: { x: [1, 2] } }, { replaceOnChanges: ["deep.x[1]"] });`);
-        const same = await work.up(`thing("a", { size: 2, deep: { x: [3, 2] } }, { replaceOnChanges: ["deep.x[1]"] });`);
+        const same = await work.up(
+            `thing("a", { size: 2, deep: { x: [3, 2] } }, { replaceOnChanges: ["deep.x[1]"] });`,
+        );
         expect(same.changes).toEqual(counts({ update: 1, same: 1 }));
-        const replaced = await work.up(`thing("a", { size: 2, deep: { x: [3, 4] } }, { replaceOnChanges: ["deep.x[1]"] });`);
+        const replaced = await work.up(
+            `thing("a", { size: 2, deep: { x: [3, 4] } }, { replaceOnChanges: ["deep.x[1]"] });`,
+        );
         expect(replaced.changes).toEqual(counts({ replace: 1, same: 1 }));
     });
 });
@@ -110,11 +120,15 @@ describe("deletion", () => {
     });
 
     it("refuses protected resources, and then deletes nothing", async () => {
-        await work.up(`thing("a", {}, { protect: true }); thing("b"); const box = new Box("box", { protect: true }); thing("in", {}, { parent: box });`);
+        await work.up(
+            `thing("a", {}, { protect: true }); thing("b"); const box = new Box("box", { protect: true }); thing("in", {}, { parent: box });`,
+        );
         for (const result of [await work.up(""), await work.run("destroy")]) {
             expect(result.result).toBe("failed");
             const messages = result.errors.map(({ message }) => message);
-            expect(messages).toEqual(expect.arrayContaining([expect.stringMatching(/::a cannot be deleted because it is protected/)]));
+            expect(messages).toEqual(
+                expect.arrayContaining([expect.stringMatching(/::a cannot be deleted because it is protected/)]),
+            );
             expect(messages).toEqual(expect.arrayContaining([expect.stringMatching(/::in cannot be deleted/)]));
         }
         const replaced = await work.up(`thing("a", { kind: "y" }, { protect: true }); thing("b");`);
@@ -123,8 +137,12 @@ describe("deletion", () => {
     });
 
     it("forgets what is retained", async () => {
-        await work.up(`thing("a", {}, { retainOnDelete: true }); const box = new Box("box", { retainOnDelete: true }); thing("in", { kind: "x" }, { parent: box });`);
-        await work.up(`const box = new Box("box", { retainOnDelete: true }); thing("in", { kind: "y" }, { parent: box });`);
+        await work.up(
+            `thing("a", {}, { retainOnDelete: true }); const box = new Box("box", { retainOnDelete: true }); thing("in", { kind: "x" }, { parent: box });`,
+        );
+        await work.up(
+            `const box = new Box("box", { retainOnDelete: true }); thing("in", { kind: "y" }, { parent: box });`,
+        );
         expect(work.names().sort()).toEqual(["box", "in"]);
         expect(work.provider.existing.size).toBe(3);
         expect(work.provider.done().filter((step) => step.startsWith("delete"))).toEqual([]);
@@ -133,12 +151,16 @@ describe("deletion", () => {
 
 describe("options", () => {
     it("finds a renamed component's children by its alias", async () => {
-        await work.up(`const box = new Box("box"); thing("box-in", {}, { parent: box }); thing("other", {}, { parent: box });`);
+        await work.up(
+            `const box = new Box("box"); thing("box-in", {}, { parent: box }); thing("other", {}, { parent: box });`,
+        );
         const program = `const box = new Box("crate", { aliases: [{ name: "box" }] }); thing("crate-in", {}, { parent: box }); thing("other", {}, { parent: box });`;
         const result = await work.up(program);
         expect(result.changes).toEqual(counts({ same: 4 }));
         expect(work.names()).toEqual(expect.arrayContaining(["crate", "crate-in", "other"]));
-        expect((await work.up(program.replace(', { aliases: [{ name: "box" }] }', ""))).changes).toEqual(counts({ same: 4 }));
+        expect((await work.up(program.replace(', { aliases: [{ name: "box" }] }', ""))).changes).toEqual(
+            counts({ same: 4 }),
+        );
     });
 
     it("ignores changes at the paths named", async () => {
@@ -146,7 +168,9 @@ describe("options", () => {
         await work.up(`thing("a", { size: 1, tags: { when: "then" }, list: [1, 2] }, ${options});`);
         const same = await work.up(`thing("a", { size: 2, tags: { when: "now" }, list: [3, 2] }, ${options});`);
         expect(same.changes).toEqual(counts({ same: 2 }));
-        const changed = await work.up(`thing("a", { size: 2, tags: { when: "now", who: "me" }, list: [3, 3] }, ${options});`);
+        const changed = await work.up(
+            `thing("a", { size: 2, tags: { when: "now", who: "me" }, list: [3, 3] }, ${options});`,
+        );
         expect(changed.changes).toEqual(counts({ update: 1, same: 1 }));
         const { inputs } = work.state().deployment.resources?.find(({ urn }) => urn.endsWith("::a")) ?? {};
         expect(inputs).toEqual({ size: 1, tags: { when: "then", who: "me" }, list: [1, 3] });
@@ -180,7 +204,9 @@ describe("options", () => {
 
 describe("refresh", () => {
     it("follows what is there, forgets what is gone", async () => {
-        await work.up(`const a = thing("a"); const b = thing("b", { from: a.out }); thing("c", { from: b.out }, { parent: a });`);
+        await work.up(
+            `const a = thing("a"); const b = thing("b", { from: a.out }); thing("c", { from: b.out }, { parent: a });`,
+        );
         work.provider.existing.delete("id-1");
         work.provider.existing.set("id-2", { from: "elsewhere", out: "moved" });
         const result = await work.run("refresh");
@@ -188,7 +214,10 @@ describe("refresh", () => {
         expect(result.changes).toEqual(counts({ delete: 1, same: 3 }));
         const resources = work.state().deployment.resources ?? [];
         expect(work.names()).toEqual(["b", "c"]);
-        expect(resources.find(({ urn }) => urn.endsWith("::b"))).toMatchObject({ outputs: { out: "moved" }, dependencies: [] });
+        expect(resources.find(({ urn }) => urn.endsWith("::b"))).toMatchObject({
+            outputs: { out: "moved" },
+            dependencies: [],
+        });
         expect(resources.find(({ urn }) => urn.endsWith("::c"))?.parent).toMatch(/pulumi:pulumi:Stack::proj-dev$/);
     });
 });

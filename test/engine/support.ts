@@ -1,9 +1,21 @@
 /** Small programs on the engine, with a provider in memory whose behaviour the resources' own inputs decide. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Checkpoint, type EngineOptions, type EngineResult, exportState, runEngine } from "../../engine/index";
-import { InitError, type Properties, type Provider, type ProviderHost, UNKNOWN } from "../../engine/provider";
+import {
+    type Checkpoint,
+    type EngineOptions,
+    type EngineResult,
+    exportState,
+    runEngine,
+} from "../../dist/engine/index";
+import type { Properties, Provider, ProviderHost } from "../../dist/engine/provider";
+
+// The engine's own copy of the class: the test runner would load another.
+const { InitError } = createRequire(__filename)(
+    "../../dist/engine/provider",
+) as typeof import("../../dist/engine/provider");
 
 export const REPO = join(__dirname, "../..");
 
@@ -179,8 +191,6 @@ export class Workspace {
         rmSync(this.directory, { recursive: true, force: true });
     }
 }
-
-export { UNKNOWN };
 
 /** Waits until the condition holds. */
 export async function until(condition: () => boolean, what: string, milliseconds = 10_000): Promise<void> {

@@ -54,8 +54,6 @@ function makeRootFileSystem(folder: string): void {
     }
 }
 
-export type Workbench = ReturnType<typeof useWorkbench>;
-
 /** Starts everything before the tests of a file; after each, checks that nothing leaked or was left. */
 export function useWorkbench() {
     const work = mkdtempSync(join(tmpdir(), "docker-build-run-"));

@@ -1,6 +1,6 @@
 // The images that examples/hello builds on: from a public registry where one answers, else made here.
 
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cacheRoot, exists, SetupError, timed } from "../setup/context.mjs";
 import { OciLayout } from "./oci.mjs";
@@ -18,6 +18,9 @@ export const PUBLIC_BASE = {
 
 const PUBLIC_REGISTRY = "https://registry-1.docker.io/v2/";
 const PROBE_MS = 3_000;
+
+/** Names of work folders begin so; the set-up holds a lock, so one that is there was left by a killed set-up. */
+const WORK = "making-";
 
 /** What is decided and there; undefined when something has to be done first. Asks nobody.
  * @returns {Base | undefined}
@@ -46,6 +49,7 @@ export async function provideBase() {
         writeFileSync(join(root, "public"), PUBLIC_REGISTRY);
         return { source: "public" };
     }
+    for (const name of readdirSync(root)) if (name.startsWith(WORK)) await removeWork(join(root, name));
     await timed("making the base images", (note) => makeBase(join(root, baseKey()), root, note));
     const made = readBase();
     if (!made) throw new SetupError(`the base images are not in ${root}`, "run it again");
@@ -58,7 +62,7 @@ export async function provideBase() {
  * @param {(text: string) => void} note
  */
 async function makeBase(folder, root, note) {
-    const work = mkdtempSync(join(root, "making-"));
+    const work = mkdtempSync(join(root, WORK));
     try {
         const layout = new OciLayout(join(work, "layout"));
         /** @type {Partial<Record<string, BaseImage>>} */
@@ -81,8 +85,14 @@ async function makeBase(folder, root, note) {
         rmSync(folder, { recursive: true, force: true });
         renameSync(layout.folder, folder);
     } finally {
-        rmSync(work, { recursive: true, force: true });
+        await removeWork(work);
     }
+}
+
+/** @param {string} work */
+async function removeWork(work) {
+    await takeOver(work);
+    rmSync(work, { recursive: true, force: true });
 }
 
 function forcedSource() {

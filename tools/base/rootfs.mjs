@@ -7,19 +7,28 @@ import { EPOCH } from "./recipe.mjs";
 import { aptSources, readDistribution } from "./sources.mjs";
 
 /**
+ * A command that runs with the whole machine read-only but one folder, in a mount namespace of its own; needs root.
+ *
  * The packages' scripts run on this machine's own programs and act on the new root (`DPKG_ROOT`), so that the other
  * architecture needs no emulation and takes 10 seconds, not minutes. A script that does not know DPKG_ROOT would act on
- * this machine instead: so all of it but the work folder is read-only meanwhile, in a mount namespace of its own.
+ * this machine instead, and must not be able to.
+ *
+ * @param {string} folder
+ * @param {string[]} command
+ * @returns {string[]}
  */
-const READ_ONLY_MACHINE = `
+export function onReadOnlyMachine(folder, command) {
+    const script = `
 set -e
 mount --bind "$1" "$1"
-for folder in / /etc /usr /var /boot /opt /home /root /srv; do
-    if mountpoint -q "$folder"; then mount -o remount,ro,bind "$folder"; fi
+for mounted in / /etc /usr /var /boot /opt /home /root /srv; do
+    if mountpoint -q "$mounted"; then mount -o remount,ro,bind "$mounted"; fi
 done
 shift
 exec "$@"
 `;
+    return ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh", folder, ...command];
+}
 
 /** Before the packages: a merged /usr, and debconf's settings, which libc6 reads from the new root. */
 const SETUP_HOOK = `
@@ -45,15 +54,7 @@ export async function makeRootfs(architecture, recipe, work) {
     const output = join(scratch, "rootfs.tar");
     const sources = join(scratch, "sources.list");
     writeFileSync(sources, `${aptSources(architecture).join("\n")}\n`);
-    const command = [
-        "unshare",
-        "--mount",
-        "--propagation=private",
-        "sh",
-        "-c",
-        READ_ONLY_MACHINE,
-        "sh",
-        scratch,
+    const command = onReadOnlyMachine(scratch, [
         "env",
         `TMPDIR=${scratch}`,
         `SOURCE_DATE_EPOCH=${EPOCH}`,
@@ -69,7 +70,7 @@ export async function makeRootfs(architecture, recipe, work) {
         readDistribution().suite,
         output,
         sources,
-    ];
+    ]);
     await run(...asRoot(command, "making the base image"), { next: "check the machine's apt sources: apt-get update" });
     return output;
 }

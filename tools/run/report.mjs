@@ -21,8 +21,10 @@ export function toText(report, command) {
     const { changes, outputs, durationMs, engine } = report;
     const lines = [];
     if (outputs.platforms && Object.keys(outputs.platforms).length > 0) lines.push(platformTable(outputs), "");
-    for (const [name, value] of Object.entries(outputs)) {
-        if (name !== "platforms" && name !== "vulnerabilities") lines.push(`${name}: ${oneLine(value)}`);
+    const shown = Object.keys(outputs).filter((name) => name !== "platforms" && name !== "vulnerabilities");
+    const first = ["ref", "digest", "tags"].filter((name) => shown.includes(name));
+    for (const name of [...first, ...shown.filter((other) => !first.includes(other))]) {
+        lines.push(`${name}: ${oneLine(outputs[name])}`);
     }
     if (lines.length > 0) lines.push("");
     if (changes) lines.push(summary(changes, command));
@@ -86,14 +88,16 @@ function size(bytes) {
     return typeof bytes === "number" ? `${(bytes / 1_000_000).toFixed(1)} MB` : "";
 }
 
-/** @param {Record<string, number> | undefined} counts */
-function findings(counts) {
-    if (!counts) return "";
-    const found = Object.entries(counts).filter(([, count]) => typeof count === "number" && count > 0);
-    return found.length > 0 ? found.map(([severity, count]) => `${count} ${severity}`).join(", ") : "none";
+/** @param {{counts?: Record<string, number>, advisories?: number} | undefined} scan */
+function findings(scan) {
+    if (!scan) return "not scanned";
+    const found = Object.entries(scan.counts ?? {}).filter(([, count]) => count > 0);
+    const text = found.length > 0 ? found.map(([severity, count]) => `${count} ${severity}`).join(", ") : "none";
+    return scan.advisories === undefined ? text : `${text} (${scan.advisories} advisories)`;
 }
 
 /** @param {unknown} value */
 function oneLine(value) {
+    if (Array.isArray(value) && value.every((item) => typeof item === "string")) return value.join(", ");
     return typeof value === "string" ? value : JSON.stringify(value);
 }

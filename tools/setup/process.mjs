@@ -1,7 +1,9 @@
 import { spawn } from "node:child_process";
 import { SetupError, which } from "./context.mjs";
 
-const KEPT_LINES = 40;
+// Some tools say what is wrong first, and then how they are used; others say it last.
+const FIRST_LINES = 8;
+const LAST_LINES = 20;
 
 /**
  * Runs a command to its end and returns its standard output.
@@ -23,18 +25,19 @@ export function run(command, args, options = {}) {
         let stdout = "";
         let partial = "";
         /** @type {string[]} */
-        const last = [];
+        const lines = [];
         const keep = (/** @type {string} */ line) => {
-            last.push(line);
-            if (last.length > KEPT_LINES) last.shift();
+            lines.push(line);
+            if (lines.length > FIRST_LINES + LAST_LINES) lines[FIRST_LINES] = "…";
+            if (lines.length > FIRST_LINES + LAST_LINES + 1) lines.splice(FIRST_LINES + 1, 1);
         };
         child.stdout.setEncoding("utf8").on("data", (text) => {
             stdout += text;
         });
         child.stderr.setEncoding("utf8").on("data", (text) => {
-            const lines = (partial + text).split("\n");
-            partial = lines.pop() ?? "";
-            for (const line of lines) {
+            const complete = (partial + text).split("\n");
+            partial = complete.pop() ?? "";
+            for (const line of complete) {
                 keep(line);
                 options.onLine?.(line);
             }
@@ -48,7 +51,7 @@ export function run(command, args, options = {}) {
             stop();
             if (code === 0) return resolve(stdout);
             if (partial) keep(partial);
-            const shown = (last.length > 0 ? last : stdout.trimEnd().split("\n").slice(-KEPT_LINES)).join("\n  ");
+            const shown = (lines.length > 0 ? lines : stdout.trimEnd().split("\n").slice(-LAST_LINES)).join("\n  ");
             const how = signal ? `was ended by ${signal}` : `ended with exit code ${code}`;
             reject(new SetupError(`${command} ${args[0] ?? ""} ${how}:\n  ${shown}\n`, options.next));
         });

@@ -96,7 +96,7 @@ async function versionOf(tool, path, known) {
  * @param {Tool} tool
  * @returns {string}
  */
-export function toolKey(toolbox, tool) {
+function toolKey(toolbox, tool) {
     const folder = join(toolbox.modules, tool.module);
     const hash = createHash("sha256").update(JSON.stringify([process.arch, buildArgs(toolbox, tool)]));
     const sources = tool.own ? readdirSync(join(folder, tool.goPackage)).filter((name) => name.endsWith(".go")) : [];
@@ -187,7 +187,7 @@ function readJson(path) {
 }
 
 /** @param {string} path @param {string} text */
-export function writeAtomically(path, text) {
+function writeAtomically(path, text) {
     writeFileSync(`${path}.${process.pid}`, text);
     renameSync(`${path}.${process.pid}`, path);
 }

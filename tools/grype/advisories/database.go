@@ -82,8 +82,8 @@ func fill(folder string, advisories []advisory) (err error) {
 	return nil
 }
 
-// setBuilt replaces the time of writing by the time of the data: otherwise the same advisories would never give the
-// same bytes.
+// setBuilt replaces the time of writing by the time of the data: the same advisories are the same database, and its age
+// is theirs.
 func setBuilt(writer v6.ReadWriter, built time.Time) error {
 	store, ok := writer.(interface{ GetDB() *gorm.DB })
 	if !ok {

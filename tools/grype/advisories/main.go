@@ -1,5 +1,5 @@
 // Command grype-advisories turns an organization's own advisories (YAML files) into a vulnerability database that
-// grype reads: the same files always give the same bytes.
+// grype reads: the same files always give the same records.
 //
 //	grype-advisories --in DIR --out DIR
 //

@@ -1,0 +1,142 @@
+import { createHash } from "node:crypto";
+import * as pulumi from "@pulumi/pulumi";
+import type { MockMonitor, MockResourceArgs } from "@pulumi/pulumi/runtime/mocks";
+
+/** A resource as the program declared it to the engine. */
+export interface Declared {
+    /** `BuildxBuilder`; `docker-build:index:Image` where it is not ours. */
+    type: string;
+    name: string;
+    /** The parent's name; empty for the stack itself. */
+    parent: string;
+    /** Secrets in the clear; `secrets` says which they are. */
+    // biome-ignore lint/suspicious/noExplicitAny: inputs are whatever a resource takes
+    inputs: Record<string, any>;
+    /** Paths of the secret inputs: `signer`, `registries`. */
+    secrets: string[];
+    /** Names of the resources it was told to wait for, or whose outputs are among its inputs. */
+    dependsOn: string[];
+    retainOnDelete: boolean;
+    secretOutputs: string[];
+    /** The dynamic provider's text; empty for others. */
+    provider: string;
+}
+
+const SECRET = "4dabf18193072939515e22adb298388d";
+const DYNAMIC = "pulumi-nodejs:dynamic/buildfleet:";
+const lastOf = (urn: string) => urn.slice(urn.lastIndexOf("::") + 2).replace("urn:pulumi:", "");
+
+/** Digest of a name: what a resource of this name has built. */
+export const digestOf = (name: string) => `sha256:${createHash("sha256").update(name).digest("hex")}`;
+
+const stored = (name: string) => ({ digest: digestOf(name), size: 1000 });
+
+/** What each type answers beside its inputs; a type that is not here is an error. */
+const OUTPUTS: Record<string, (args: MockResourceArgs) => Record<string, unknown>> = {
+    BuildxBuilder: ({ inputs }) => ({ nodeName: `node of ${inputs.platform}`, endpoint: "tcp://node", emulated: false }),
+    "docker-build:index:Image": ({ name }) => ({ digest: digestOf(name), contextHash: "c0ffee" }),
+    ImageIndex: ({ name, inputs }) => ({
+        digest: digestOf(name),
+        platforms: Object.fromEntries(
+            inputs.children.map(({ platform, digest, node, emulated }: Record<string, unknown>) => [
+                platform,
+                { digest, size: 1, node, emulated, durationMs: 1 },
+            ]),
+        ),
+    }),
+    PlatformTest: () => ({ entrypoint: "/app" }),
+    Sbom: ({ name }) => ({ spdx: stored(`${name} spdx`), syft: stored(`${name} syft`), packages: 7 }),
+    VulnerabilityScan: ({ name }) => ({
+        counts: { critical: 0, high: 1, medium: 0, low: 0, negligible: 0, unknown: 0 },
+        packages: 7,
+        scannedBy: "grype 1.2.3",
+        source: "public",
+        advisories: 0,
+        document: stored(name),
+    }),
+    Attestation: ({ inputs }) => ({ reference: `${inputs.repository}@${inputs.digest}` }),
+    Signature: () => ({ publicKey: "public half" }),
+    Verification: ({ inputs }) => ({ verifiedDigest: inputs.digest }),
+    TagPromotion: ({ inputs }) => ({ ref: `${inputs.repository}@${inputs.digest}`, promoted: inputs.tags }),
+    CertificateAuthority: () => ({ certificate: "ca", privateKey: "ca key", trustBundle: "ca and the one before" }),
+    Certificate: ({ name }) => ({ certificate: `certificate ${name}`, privateKey: `key ${name}` }),
+    LocalProcess: ({ name, inputs }) => ({ address: `127.0.0.1:${inputs.port || name.length}`, listenPort: 1, pid: 1 }),
+    SigningKey: () => ({ privateKey: "private half", password: "password", publicKey: "public half" }),
+    "buildfleet:index:LocalFleet": () => ({}),
+    "buildfleet:index:LocalRegistry": () => ({}),
+    "buildfleet:index:MultiPlatformImage": () => ({}),
+};
+
+const shortType = (type: string) => (type.startsWith(DYNAMIC) ? type.slice(DYNAMIC.length) : type);
+
+function clear(value: unknown, path: string, secrets: Set<string>): unknown {
+    if (Array.isArray(value)) return value.map((item, i) => clear(item, `${path}[${i}]`, secrets));
+    if (typeof value !== "object" || value === null) return value;
+    if (SECRET in value) {
+        secrets.add(path);
+        return clear((value as { value?: unknown }).value, path, secrets);
+    }
+    const inside = (key: string) => (path === "" ? key : `${path}.${key}`);
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, clear(item, inside(key), secrets)]));
+}
+
+/**
+ * Runs a program against Pulumi's mocks, waits until everything is registered, and tells what was declared, in the order of
+ * the program. A call of a function, and a resource nobody knows, are errors.
+ */
+export async function declare<T>(
+    program: () => T,
+    { project = "shop", stack = "dev" } = {},
+): Promise<{ resources: Declared[]; result: pulumi.Unwrap<T> }> {
+    const resources: Declared[] = [];
+    await pulumi.runtime.setMocks(
+        {
+            call: ({ token }) => {
+                throw new Error(`unknown function ${token}`);
+            },
+            newResource: (args) => {
+                const answer = OUTPUTS[shortType(args.type)];
+                if (!answer) throw new Error(`unknown resource ${args.type}`);
+                const inputs = clear(args.inputs, "", new Set()) as Record<string, unknown>;
+                return { id: `id of ${args.name}`, state: { ...inputs, ...answer({ ...args, inputs }) } };
+            },
+        },
+        project,
+        stack,
+        false,
+    );
+    const runtime = require("@pulumi/pulumi/runtime/settings") as { getMonitor(): MockMonitor };
+    const monitor = runtime.getMonitor();
+    // The mocks are not shown parents, dependencies and options; the request has them.
+    const register = monitor.registerResource.bind(monitor);
+    monitor.registerResource = async (request, callback) => {
+        const secrets = new Set<string>();
+        const { __provider = "", ...inputs } = clear(request.getObject().toJavaScript(), "", secrets) as Declared["inputs"];
+        secrets.delete("__provider");
+        resources.push({
+            type: shortType(request.getType()),
+            name: request.getName(),
+            parent: lastOf(request.getParent()),
+            inputs,
+            secrets: [...secrets].sort(),
+            dependsOn: request.getDependenciesList().map(lastOf).sort(),
+            retainOnDelete: request.getRetainondelete() ?? false,
+            secretOutputs: request.getAdditionalsecretoutputsList(),
+            provider: __provider,
+        });
+        return register(request, callback);
+    };
+    const result = program();
+    const resolved = new Promise<pulumi.Unwrap<T>>((done) => pulumi.output(result).apply(done));
+    await pulumi.runtime.disconnect();
+    return { resources, result: await resolved };
+}
+
+/** `type name` of everything, sorted: registration order follows the values, not the program. */
+export const inventory = (resources: Declared[]) => resources.map(({ type, name }) => `${type} ${name}`).sort();
+
+export function find(resources: Declared[], name: string): Declared {
+    const found = resources.find((resource) => resource.name === name);
+    if (!found) throw new Error(`${name} was not declared; there are ${inventory(resources).join(", ")}`);
+    return found;
+}
