@@ -17,8 +17,7 @@ export {
     type LocalRegistryArgs,
     type LocalRegistryTransform,
 } from "./components/registry/local-registry";
-export type { Repository } from "./components/registry/repository";
+export type { RegistryConnectionArgs, Repository } from "./components/registry/repository";
 export type { Transform } from "./components/transform";
 export { type Problem, SettingsError } from "./core/problems";
-export type { RegistryConnection } from "./core/registry-connection";
 export { SigningKey, type SigningKeyArgs } from "./resources/signing-key";

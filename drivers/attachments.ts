@@ -1,3 +1,5 @@
+import { availableParallelism } from "node:os";
+import pLimit from "p-limit";
 import { type AttachedStatement, attachedStatements } from "./bundles";
 import { publicKeyOf, type Signer, type Verifier } from "./cosign";
 import { withLocks } from "./lock";
@@ -13,6 +15,9 @@ export async function publicKeyFor(party: Signer | Verifier): Promise<string | u
     publicKeys.set(party.uri, known);
     return known;
 }
+
+/** Statements are read whole, and a bill of materials has megabytes: not those of all images at once. */
+const attaching = pLimit(2 * availableParallelism());
 
 /**
  * Stores a statement beside a digest exactly once: it is there when one that `isMeant` is signed by the key's other half
@@ -33,7 +38,7 @@ export async function attachOnce(
     attach: () => Promise<void>,
 ): Promise<void> {
     const where = `${access.registry}/${access.path}@${digest}`;
-    await withLocks([where], async () => {
+    const once = async () => {
         const meant = async () => (await attachedStatements(access, digest, predicateType)).filter(isMeant);
         const isOurs = ({ signedBy }: AttachedStatement) => publicKey === undefined || signedBy(publicKey);
         const before = await meant();
@@ -52,5 +57,6 @@ export async function attachOnce(
             `${where}: the ${predicateType} statement was stored three times and overwritten each time; ` +
                 "another client writes there without taking turns: run again when it is done",
         );
-    });
+    };
+    await withLocks([where], () => attaching(once));
 }

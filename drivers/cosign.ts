@@ -114,7 +114,15 @@ export async function sign(
     await run(
         "cosign",
         ["sign", "--yes", ...(recursive ? ["--recursive"] : []), ...args, ...registryArguments(access), reference],
-        { env: { ...env, ...access.env }, redact, where: reference, next: NEXT_SIGN, timeoutMs: 120_000, ...rest },
+        {
+            env: { ...env, ...access.env },
+            redact,
+            where: reference,
+            next: NEXT_SIGN,
+            timeoutMs: 120_000,
+            cpuBound: true,
+            ...rest,
+        },
     );
 }
 
@@ -134,7 +142,14 @@ export async function attest(
             ...registryArguments(access),
             reference,
         ],
-        { env: { ...env, ...access.env }, redact, where: reference, next: NEXT_SIGN, timeoutMs: 120_000 },
+        {
+            env: { ...env, ...access.env },
+            redact,
+            where: reference,
+            next: NEXT_SIGN,
+            timeoutMs: 120_000,
+            cpuBound: true,
+        },
     );
 }
 
@@ -199,6 +214,7 @@ async function runVerifier(
             env: { ...env, ...access.env },
             where: reference,
             timeoutMs: 60_000,
+            cpuBound: true,
         });
         return result.stdout;
     } catch (error) {

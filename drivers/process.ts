@@ -1,5 +1,7 @@
 import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { execa } from "execa";
+import pLimit from "p-limit";
 import { findTool } from "./tools";
 
 /** How a child process is run. */
@@ -19,6 +21,8 @@ export interface RunOptions {
     where?: string;
     /** What the user should do next, for the error. */
     next?: string;
+    /** It keeps a core busy from start to end: no more of these run at a time than there are cores, and one. */
+    cpuBound?: boolean;
     /** Gets each line of stdout and stderr as it comes. */
     onLine?: (line: string) => void;
 }
@@ -102,13 +106,19 @@ export function redactor(secrets: string[] = []): (text: string) => string {
 
 const quote = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
 
+const cores = pLimit(availableParallelism() + 1);
+
 /**
  * Runs a tool to its end, without a shell.
  *
  * @throws CommandError when it exits with a code that is not in `okExitCodes`, is killed, times out or cannot start.
  * @throws ToolMissingError when it is nowhere.
  */
-export async function run(tool: string, args: string[], options: RunOptions = {}): Promise<RunResult> {
+export function run(tool: string, args: string[], options: RunOptions = {}): Promise<RunResult> {
+    return options.cpuBound ? cores(() => runNow(tool, args, options)) : runNow(tool, args, options);
+}
+
+async function runNow(tool: string, args: string[], options: RunOptions): Promise<RunResult> {
     const timeoutMs = options.timeoutMs ?? 600_000;
     const redact = redactor(options.redact);
     const [file = "", ...rest] = [...dieWithParent(), findTool(tool), ...args];

@@ -83,6 +83,7 @@ export async function generateSbom(request: SbomRequest): Promise<Sbom> {
                     ...(request.dockerConfig ? { DOCKER_CONFIG: resolve(request.dockerConfig) } : {}),
                 },
                 timeoutMs: request.timeoutMs,
+                cpuBound: true,
                 signal: request.signal,
                 where: request.reference,
             },

@@ -141,7 +141,7 @@ async function update(
     providers.warmUp(DYNAMIC);
     const config = await readConfig(project, options.stack, options.config ?? {}, keyring);
     const deploying = loading.then((store) => {
-        store.salt = config.salt;
+        store.vault.salt ??= config.salt;
         return new Deployment({ ...base, store, config });
     });
     monitor.deployment = deploying;

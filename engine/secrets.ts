@@ -5,6 +5,8 @@
 import { createCipheriv, createDecipheriv, pbkdf2, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
+import { SECRET, SIGNATURE, type Value } from "./provider";
+import { isSecret } from "./values";
 
 const derive = promisify(pbkdf2);
 const TAG_BYTES = 16;
@@ -75,5 +77,46 @@ export class Keyring {
             this.open.set(name, crypter);
         }
         return crypter;
+    }
+}
+
+/** Secrets of one state, sealed for the file and opened from it. */
+export class Vault {
+    private crypter: Crypter | undefined;
+    /** What is unchanged keeps its ciphertext. */
+    private readonly sealed = new WeakMap<object, Value>();
+
+    /** `salt`: of the state or, where that has none, of the stack's settings. */
+    constructor(
+        private readonly keyring: Keyring,
+        public salt: string | undefined,
+    ) {}
+
+    /** Derives the key; without a salt there is a new one. */
+    async unlock(): Promise<void> {
+        this.crypter ??= await this.keyring.get(this.salt);
+        this.salt = this.crypter.salt;
+    }
+
+    /** A secret for the file, or in the clear; undefined for what isn't one. */
+    seal(node: Value, showSecrets: boolean): Value | undefined {
+        if (!isSecret(node)) return undefined;
+        const text = JSON.stringify(node.value);
+        if (showSecrets) return { [SIGNATURE]: SECRET, plaintext: text };
+        if (!this.crypter) throw new Error("a secret is to be written before the key is there");
+        const sealed = this.sealed.get(node) ?? { [SIGNATURE]: SECRET, ciphertext: this.crypter.encrypt(text) };
+        this.sealed.set(node, sealed);
+        return sealed;
+    }
+
+    /** A secret of the file, whose ciphertext or plain text is JSON. */
+    open(node: Value): Value | undefined {
+        if (!isSecret(node)) return undefined;
+        const { ciphertext, plaintext } = node;
+        const text = typeof ciphertext === "string" ? this.crypter?.decrypt(ciphertext) : plaintext;
+        if (typeof text !== "string") throw new Error("a secret of the state has no ciphertext");
+        const secret = { [SIGNATURE]: SECRET, value: JSON.parse(text) as Value };
+        if (typeof ciphertext === "string") this.sealed.set(secret, node);
+        return secret;
     }
 }

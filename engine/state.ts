@@ -2,8 +2,8 @@
 import { constants } from "node:fs";
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { type Properties, SECRET, SIGNATURE, type Value } from "./provider";
-import type { Crypter, Keyring } from "./secrets";
+import type { Properties, Value } from "./provider";
+import { type Keyring, Vault } from "./secrets";
 import { isObject, isSecret, rewriteProperties } from "./values";
 
 /** A resource as the checkpoint has it (fields this engine doesn't know pass through). */
@@ -51,10 +51,12 @@ export interface Checkpoint {
     };
 }
 
-export const statePath = (directory: string, project: string, stack: string) =>
-    join(directory, "stacks", project, `${stack}.json`);
-
-export const isProvider = (resource: ResourceState) => resource.type.startsWith("pulumi:providers:");
+export function statePath(directory: string, project: string, stack: string): string {
+    const bad = [project, stack].find((name) => !/^[\w.-]+$/.test(name) || /^\.+$/.test(name));
+    if (bad !== undefined)
+        throw new Error(`"${bad}" is no name for a project or stack: letters, digits, ".", "_", "-"`);
+    return join(directory, "stacks", project, `${stack}.json`);
+}
 
 /** The state as the file has it; a stack that has none is empty. */
 export async function readCheckpoint(file: string): Promise<Checkpoint> {
@@ -81,15 +83,11 @@ export class StateStore {
     private written: Promise<void> = Promise.resolve();
     private queued: Promise<void> | undefined;
     private dirty = false;
-    /** The salt for the secrets of a state that had none. */
-    salt: string | undefined;
-    private readonly ciphers = new WeakMap<object, Value>();
 
     private constructor(
         private readonly file: string,
         readonly checkpoint: Checkpoint,
-        private readonly keyring: Keyring,
-        private crypter: Crypter | undefined,
+        readonly vault: Vault,
     ) {
         this.base = checkpoint.deployment.resources ?? [];
     }
@@ -98,9 +96,10 @@ export class StateStore {
     static async load(file: string, keyring: Keyring): Promise<StateStore> {
         const checkpoint = await readCheckpoint(file);
         const { resources = [], secrets_providers } = checkpoint.deployment;
-        const crypter = resources.some(holdsSecret) ? await keyring.get(secrets_providers?.state.salt) : undefined;
-        const store = new StateStore(file, checkpoint, keyring, crypter);
-        store.base = store.base.map((resource) => store.convert(resource, (node) => store.decrypt(node)));
+        const vault = new Vault(keyring, secrets_providers?.state.salt);
+        if (resources.some(holdsSecret)) await vault.unlock();
+        const store = new StateStore(file, checkpoint, vault);
+        store.base = store.base.map((resource) => store.convert(resource, (node) => vault.open(node)));
         return store;
     }
 
@@ -121,9 +120,7 @@ export class StateStore {
 
     /** Records the outcome of a step; `old` is what `next` takes the place of. */
     put(next: ResourceState, old?: ResourceState): void {
-        const index = this.fresh.findIndex((resource) => resource === old);
-        if (index >= 0) this.fresh[index] = next;
-        else this.fresh.push(next);
+        this.fresh.push(next);
         if (old && old.urn !== next.urn) this.renamed.set(old.urn, next.urn);
         this.base = this.base.filter((resource) => resource !== old);
         this.save();
@@ -176,7 +173,7 @@ export class StateStore {
     private async write(): Promise<void> {
         const text = `${JSON.stringify(await this.export())}\n`;
         await mkdir(dirname(this.file), { recursive: true, mode: 0o700 });
-        const temporary = `${this.file}.${process.pid}.tmp`;
+        const temporary = `${this.file}.tmp`; // the lock makes this process the only writer
         const handle = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600);
         try {
             await handle.writeFile(text);
@@ -196,11 +193,9 @@ export class StateStore {
         const resources = this.resources.map((resource) => this.rename(resource));
         const secretive = [...resources, ...operations.map(({ resource }) => resource)].some(holdsSecret);
         const { deployment } = this.checkpoint;
-        const salt = deployment.secrets_providers?.state.salt ?? this.salt;
-        if (secretive && !showSecrets) this.crypter ??= await this.keyring.get(salt);
-        const seal = (resource: ResourceState) =>
-            this.convert(resource, (node) => (isSecret(node) ? this.seal(node, showSecrets) : undefined));
-        const state = this.crypter ? { salt: this.crypter.salt } : deployment.secrets_providers?.state;
+        if (secretive && !showSecrets) await this.vault.unlock();
+        const seal = (resource: ResourceState) => this.convert(resource, (node) => this.vault.seal(node, showSecrets));
+        const state = this.vault.salt ? { salt: this.vault.salt } : undefined;
         return {
             version: 3,
             deployment: {
@@ -213,28 +208,6 @@ export class StateStore {
                 metadata: deployment.metadata ?? {},
             },
         };
-    }
-
-    private seal(node: { [key: string]: Value }, showSecrets: boolean): Value {
-        const text = JSON.stringify(node.value);
-        if (showSecrets) return { [SIGNATURE]: SECRET, plaintext: text };
-        let sealed = this.ciphers.get(node);
-        if (!sealed) {
-            if (!this.crypter) throw new Error("a secret came up while the state was written");
-            sealed = { [SIGNATURE]: SECRET, ciphertext: this.crypter.encrypt(text) };
-            this.ciphers.set(node, sealed);
-        }
-        return sealed;
-    }
-
-    private decrypt(node: Value): Value | undefined {
-        if (!isSecret(node) || (typeof node.ciphertext !== "string" && typeof node.plaintext !== "string"))
-            return undefined;
-        const sealed = typeof node.ciphertext === "string" ? node.ciphertext : undefined;
-        const text = sealed === undefined ? String(node.plaintext) : (this.crypter as Crypter).decrypt(sealed);
-        const secret = { [SIGNATURE]: SECRET, value: JSON.parse(text) as Value };
-        if (sealed !== undefined) this.ciphers.set(secret, node);
-        return secret;
     }
 
     private convert(resource: ResourceState, change: (node: Value) => Value | undefined): ResourceState {
@@ -254,6 +227,8 @@ export class StateStore {
         const result = { ...resource };
         if (resource.parent) result.parent = now(resource.parent);
         if (resource.dependencies) result.dependencies = resource.dependencies.map(now);
+        const lists = Object.entries(resource.propertyDependencies ?? {}).map(([key, urns]) => [key, urns.map(now)]);
+        if (lists.length > 0) result.propertyDependencies = Object.fromEntries(lists);
         return result;
     }
 }

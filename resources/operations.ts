@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { exitWithEngine } from "../drivers/orphan-guard";
 
 /** The five operations of a dynamic resource as plain functions. `I` are the inputs, `O` what is kept in state. */
 export interface Operations<I extends object, O extends I> {
@@ -41,24 +42,9 @@ export function changedInputs(state: object, inputs: object, ignored: readonly s
         .filter((key) => !isDeepStrictEqual(withoutUndefined(before[key]), withoutUndefined(after[key])));
 }
 
-let guarded = false;
-
-/**
- * Ends this process when its parent is gone. Dynamic operations run in a plugin process that the engine starts; an
- * engine that is killed can't tell it, and it must not go on building, signing and promoting on its own.
- */
-function exitWithParent(): void {
-    if (guarded || !process.argv[1]?.includes("dynamic-provider")) return;
-    guarded = true;
-    const parent = process.ppid;
-    setInterval(() => {
-        if (process.ppid !== parent) process.exit(1);
-    }, 250).unref();
-}
-
 /** What Pulumi's dynamic provider calls, made from the operations. */
 export function defineOperations<I extends object, O extends I>(operations: Operations<I, O>) {
-    exitWithParent();
+    exitWithEngine();
     const { ignored = [], replaceOn = [] } = operations;
     const strip = <T extends object>(value: T): T => {
         const { __provider, ...rest } = value as Record<string, unknown>;

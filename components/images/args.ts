@@ -105,6 +105,12 @@ export interface TestArgs {
     timeout?: Duration;
 }
 
+/** The list of packages attested to each platform's image. */
+export interface BillOfMaterialsArgs {
+    /** Default `spdx-json`, and nothing else yet. */
+    format?: "spdx-json";
+}
+
 /** A decision to live with a finding for a while. */
 export interface IgnoreArgs {
     /** `CVE-2026-0001` */
@@ -155,7 +161,7 @@ export interface KeylessArgs {
     /** The issuer of the identity's token. */
     issuer: string;
     /** Where the token comes from; default found out. */
-    provider?: string;
+    provider?: "github-actions" | "google" | "spiffe" | "filesystem" | "buildkite-agent" | "envvar";
 }
 
 /** Exactly one of them. */
@@ -227,7 +233,7 @@ export interface MultiPlatformImageArgs {
      */
     test?: TestArgs | false;
     /** Default: SPDX, attested to each platform's image. */
-    sbom?: false;
+    sbom?: BillOfMaterialsArgs | false;
     /** Default: grype, public database, refuses from `high` on. */
     scan?: ScanArgs | false;
     /** Who signs. `false` releases without a signature, and has to be written. */

@@ -106,7 +106,7 @@ function imageArgs(
                 },
             },
         ],
-        registries: registriesOf(settings),
+        ...(settings.mayHaveCredentials ? { registries: registriesOf(settings) } : {}),
         push: false,
         // The plugin never builds a pushed image in a preview, and warns that it did not.
         buildOnPreview: false,

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { PREDICATES } from "../../core/statements";
 import { Attestation } from "../../resources/attestation";
 import type { ImageIndex } from "../../resources/image-index";
 import { Signature, type Signer } from "../../resources/signature";
@@ -9,13 +10,6 @@ import type { SignArgs } from "./args";
 import type { BuiltPlatform, Scope } from "./build";
 import type { Gates } from "./gates";
 import { provenance } from "./provenance";
-
-/** Types of the statements attested to each platform's image (cosign: pkg/cosign/attestation). */
-const PREDICATES = {
-    sbom: "https://spdx.dev/Document",
-    scan: "https://cosign.sigstore.dev/attestation/vuln/v1",
-    provenance: "https://slsa.dev/provenance/v1",
-} as const;
 
 interface Released {
     ref: pulumi.Output<string>;

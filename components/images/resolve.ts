@@ -17,6 +17,8 @@ export interface ResolvedSettings
     fleet: Fleet;
     repository: pulumi.Output<string>;
     connection: pulumi.Output<RegistryConnection>;
+    /** False where it is sure that no password was given. */
+    mayHaveCredentials: boolean;
     context: pulumi.Input<string>;
     contexts: Record<string, pulumi.Input<string>>;
     dockerfile: MultiPlatformImageArgs["dockerfile"];
@@ -36,7 +38,7 @@ export interface ResolvedSettings
 
 /** Values of other resources are not known while the program runs; the schema lets a mark for them pass. */
 function withoutOutputs(value: unknown): unknown {
-    if (pulumi.Output.isInstance(value) || value instanceof Promise) return new Unresolved();
+    if (!isPlain(value)) return new Unresolved();
     if (Array.isArray(value)) return value.map(withoutOutputs);
     if (typeof value !== "object" || value === null) return value;
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, withoutOutputs(item)]));
@@ -49,6 +51,9 @@ function signOf(sign: MultiPlatformImageArgs["sign"]): MultiPlatformImageArgs["s
     return { ...sign, key: { privateKey, password, publicKey } };
 }
 
+const isPlain = <T>(input: pulumi.Input<T>): input is T =>
+    !pulumi.Output.isInstance(input) && !(input instanceof Promise);
+
 /** @throws SettingsError with every problem at once. */
 export function resolveSettings(name: string, args: MultiPlatformImageArgs): ResolvedSettings {
     const { fleet, repository, transform, ...rest } = { ...args, sign: signOf(args.sign) };
@@ -58,11 +63,13 @@ export function resolveSettings(name: string, args: MultiPlatformImageArgs): Res
         `MultiPlatformImage ${JSON.stringify(name)}`,
         withoutOutputs({ ...rest, repository: target.name }),
     ) as ImageSettings;
+    const connection = ("connection" in target && target.connection) || {};
     return {
         ...checked,
         fleet,
         repository: pulumi.output(target.name),
-        connection: pulumi.secret(("connection" in target && target.connection) || {}),
+        connection: pulumi.secret(connection),
+        mayHaveCredentials: !isPlain(connection) || connection.username !== undefined,
         context: args.context,
         contexts: args.contexts ?? {},
         dockerfile: args.dockerfile,

@@ -92,6 +92,7 @@ export class GrypeScanner implements Scanner {
                 },
                 okExitCodes: [0, 2], // 2: findings over a threshold of grype's; thresholds are judged elsewhere
                 timeoutMs: request.timeoutMs,
+                cpuBound: true,
                 signal: request.signal,
                 where: `${request.platform}, ${request.reference}`,
             });

@@ -1,8 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { isDeepStrictEqual } from "node:util";
 import type { RegistryConnection } from "../../core/registry-connection";
+import { saysTheSame } from "../../core/statements";
 import { attachOnce, publicKeyFor } from "../../drivers/attachments";
 import { attest, type Signer } from "../../drivers/cosign";
 import { fetchDocument } from "../../drivers/documents";
@@ -34,7 +34,8 @@ async function store(inputs: Inputs, access: RegistryAccess, path: string): Prom
         access,
         inputs.digest,
         inputs.predicateType,
-        (statement) => statement.subjects.includes(inputs.digest) && isDeepStrictEqual(statement.predicate, predicate),
+        ({ subjects, predicate: stored }) =>
+            subjects.includes(inputs.digest) && saysTheSame(inputs.predicateType, stored, predicate),
         publicKey,
         () =>
             attest(

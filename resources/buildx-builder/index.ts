@@ -1,4 +1,4 @@
-import type * as pulumi from "@pulumi/pulumi";
+import * as pulumi from "@pulumi/pulumi";
 import { OperationsResource } from "../dynamic";
 
 /** A machine that runs BuildKit. */
@@ -54,7 +54,12 @@ export class BuildxBuilder extends OperationsResource {
         super(
             "BuildxBuilder",
             name,
-            { emulation: "refuse", placementKey: args.name, ...args },
+            {
+                emulation: "refuse",
+                placementKey: args.name,
+                ...args,
+                ...(args.client ? { client: pulumi.secret(args.client) } : {}),
+            },
             ["nodeName", "endpoint", "emulated", "nativePlatform"],
             ["client"],
             options,

@@ -1,4 +1,4 @@
-import type * as pulumi from "@pulumi/pulumi";
+import * as pulumi from "@pulumi/pulumi";
 import { OperationsResource } from "../dynamic";
 
 /** Who signs a certificate: the outputs of a `CertificateAuthority`. */
@@ -33,7 +33,14 @@ export class Certificate extends OperationsResource {
         super(
             "Certificate",
             name,
-            { dnsNames: [], ipAddresses: [], validDays: 365, renewBeforeDays: 30, ...args },
+            {
+                dnsNames: [],
+                ipAddresses: [],
+                validDays: 365,
+                renewBeforeDays: 30,
+                ...args,
+                authority: pulumi.secret(args.authority),
+            },
             ["certificate", "privateKey", "notAfter"],
             ["authority", "privateKey"],
             options,

@@ -71,7 +71,7 @@ describe("no change, no work", () => {
         expect(second.changes).toMatchObject({ create: 0, update: 0, delete: 0, replace: 0 });
         expect(second.outputs).toEqual(first.outputs);
         expect([await attached(first), await counts()]).toEqual(before);
-    }, 60_000);
+    }, 120_000);
 
     it("only promotes when only the tags change", async () => {
         const before = [await attached(first), await counts()];
@@ -85,7 +85,7 @@ describe("no change, no work", () => {
             index,
         ]);
         expect([await attached(first), await counts()]).toEqual(before);
-    }, 60_000);
+    }, 120_000);
 
     it("rebuilds both platforms for one changed line, and everything after follows exactly once", async () => {
         const before = await counts();
@@ -108,7 +108,7 @@ describe("no change, no work", () => {
         const released = await repository.manifestText(last.outputs.digest);
         expect(await repository.manifestText("stable")).toBe(released);
         expect(await repository.manifestText("edge")).toBe(released);
-    }, 90_000);
+    }, 120_000);
 
     it("signs nothing a second time when the line goes and the same digests come back", async () => {
         const [before, later] = [await attached(first), await attached(last)];
@@ -120,5 +120,5 @@ describe("no change, no work", () => {
         expect(await attached(first)).toEqual(before);
         expect(await attached(last)).toEqual(later);
         expect((await upAsPreviewed()).did).toEqual([]);
-    }, 90_000);
+    }, 120_000);
 });

@@ -109,6 +109,12 @@ describe("what the engine doesn't do, it refuses by name", () => {
         expect((await work.run("up")).errors[0]?.message).toMatch(/runtime "python" is not supported/);
     });
 
+    it("names that would leave the state's folder", async () => {
+        work.write("");
+        const result = await work.run("up", { stack: "../dev" });
+        expect(result.errors[0]?.message).toMatch(/"..\/dev" is no name for a project or stack/);
+    });
+
     it("states of another version or secrets provider", async () => {
         mkdirSync(join(work.stateDir, "stacks/proj"), { recursive: true });
         writeFileSync(work.stateFile, '{"version":4,"deployment":{}}');

@@ -184,6 +184,18 @@ class Fake {
 provider.main(new Fake(), process.argv.slice(2));
 `;
 
+it("keeps a dynamic resource that was made but isn't ready", async () => {
+    work.write(`const provider = { create: async () => {
+            throw Object.assign(new Error("no"), { id: "half", properties: { a: 1 }, reasons: ["still starting"] });
+        } };
+        new (class extends pulumi.dynamic.Resource {})(provider, "d", { a: 1 });`);
+    const { code, stdout } = await cli(["up", "--json"]).finished;
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout).errors[0].message).toBe("not ready: still starting");
+    const made = work.state().deployment.resources?.find(({ urn }) => urn.endsWith("::d"));
+    expect(made).toMatchObject({ id: "half", initErrors: ["still starting"], outputs: { a: 1 } });
+});
+
 describe("a provider plugin on PATH", () => {
     it("is used for its package", async () => {
         const bin = join(work.directory, "bin");

@@ -90,7 +90,7 @@ const asked: Record<string, (...args: never[]) => Asked> = {
 };
 
 /** Writes down every call of the provider. */
-export function recording(provider: Provider, calls: Call[]): Provider {
+function recording(provider: Provider, calls: Call[]): Provider {
     return new Proxy(provider, {
         get(target, key) {
             const value = Reflect.get(target, key, target);

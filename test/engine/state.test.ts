@@ -76,7 +76,7 @@ describe("the file", () => {
 
     it("fails the run when it can't be written, even where the folder can be read", async () => {
         await work.up(`thing("a");`);
-        mkdirSync(`${work.stateFile}.${process.pid}.tmp`);
+        mkdirSync(`${work.stateFile}.tmp`);
         const result = await work.up(`thing("a"); thing("b");`);
         expect(result.result).toBe("failed");
         expect(result.errors.map(({ message }) => message).join()).toMatch(/EISDIR/);

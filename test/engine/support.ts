@@ -47,7 +47,7 @@ interface Steering {
 }
 
 /** Counts, waits and fails as told; keeps what exists. */
-export class MemoryProvider implements Provider {
+class MemoryProvider implements Provider {
     supportsPreview = false;
     acceptSecrets = false;
     readonly events: Event[] = [];

@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +8,7 @@ import { cacheRoot } from "../../drivers/tools";
 const SOURCE = `package main
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"runtime"
@@ -17,13 +19,29 @@ func main() {
 		fmt.Fprintln(os.Stderr, "failing as asked")
 		os.Exit(3)
 	}
+	if len(os.Args) > 2 && os.Args[1] == "--sha256-of" {
+		content, err := os.ReadFile(os.Args[2])
+		if err == nil {
+			err = os.WriteFile("/secret.sha256", []byte(fmt.Sprintf("%x", sha256.Sum256(content))), 0o644)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(4)
+		}
+	}
+	if len(os.Args) > 2 && os.Args[1] == "--print-and-fail" {
+		content, _ := os.ReadFile(os.Args[2])
+		fmt.Printf("it is %s\\n", content)
+		os.Exit(5)
+	}
 	fmt.Println("app", runtime.GOARCH)
 }
 `;
 
 /** A static program for an architecture, compiled once with Go and kept in the cache. */
 function binaryFor(architecture: string): string {
-    const path = join(cacheRoot(), "test", `app-${architecture}`);
+    const version = createHash("sha256").update(SOURCE).digest("hex").slice(0, 8);
+    const path = join(cacheRoot(), "test", `app-${version}-${architecture}`);
     if (existsSync(path)) return path;
     const folder = mkdtempSync(join(tmpdir(), "buildfleet-app-"));
     try {
@@ -53,7 +71,10 @@ export interface AppPackage {
  * Writes a build context that needs no base image: a static program and a Debian package database. Its RUN step executes the
  * program, so it runs on the node, natively or emulated.
  */
-export function writeAppContext(folder: string, packages: AppPackage[] = [{ name: "base-files", version: "12.4" }]): void {
+export function writeAppContext(
+    folder: string,
+    packages: AppPackage[] = [{ name: "base-files", version: "12.4" }],
+): void {
     mkdirSync(folder, { recursive: true });
     for (const architecture of ["amd64", "arm64"] as const) {
         execFileSync("cp", [binaryFor(architecture), join(folder, `app-${architecture}`)]);

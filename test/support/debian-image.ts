@@ -18,6 +18,7 @@ export async function pushDebianImage(
     repository: string,
     packages: DebianPackage[],
     architecture = "amd64",
+    variant?: string,
 ): Promise<{ digest: string; reference: string }> {
     const status = packages.map(
         ({ name, version }) =>
@@ -31,6 +32,7 @@ export async function pushDebianImage(
     const config = Buffer.from(
         JSON.stringify({
             architecture,
+            ...(variant === undefined ? {} : { variant }),
             os: "linux",
             config: {},
             rootfs: { type: "layers", diff_ids: [sha256(layer)] },

@@ -33,7 +33,11 @@ const stored = (name: string) => ({ digest: digestOf(name), size: 1000 });
 
 /** What each type answers beside its inputs; a type that is not here is an error. */
 const OUTPUTS: Record<string, (args: MockResourceArgs) => Record<string, unknown>> = {
-    BuildxBuilder: ({ inputs }) => ({ nodeName: `node of ${inputs.platform}`, endpoint: "tcp://node", emulated: false }),
+    BuildxBuilder: ({ inputs }) => ({
+        nodeName: `node of ${inputs.platform}`,
+        endpoint: "tcp://node",
+        emulated: false,
+    }),
     "docker-build:index:Image": ({ name }) => ({ digest: digestOf(name), contextHash: "c0ffee" }),
     ImageIndex: ({ name, inputs }) => ({
         digest: digestOf(name),
@@ -80,6 +84,12 @@ function clear(value: unknown, path: string, secrets: Set<string>): unknown {
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, clear(item, inside(key), secrets)]));
 }
 
+/** As the engine does with the outputs a resource names in `additionalSecretOutputs`. */
+const markSecrets = (state: Record<string, unknown>, names: string[]) =>
+    Object.fromEntries(
+        Object.entries(state).map(([key, value]) => [key, names.includes(key) ? pulumi.secret(value) : value]),
+    );
+
 /**
  * Runs a program against Pulumi's mocks, waits until everything is registered, and tells what was declared, in the order of
  * the program. A call of a function, and a resource nobody knows, are errors.
@@ -98,7 +108,9 @@ export async function declare<T>(
                 const answer = OUTPUTS[shortType(args.type)];
                 if (!answer) throw new Error(`unknown resource ${args.type}`);
                 const inputs = clear(args.inputs, "", new Set()) as Record<string, unknown>;
-                return { id: `id of ${args.name}`, state: { ...inputs, ...answer({ ...args, inputs }) } };
+                const state = { ...inputs, ...answer({ ...args, inputs }) };
+                const { secretOutputs } = find(resources, args.name, shortType(args.type));
+                return { id: `id of ${args.name}`, state: markSecrets(state, secretOutputs) };
             },
         },
         project,
@@ -111,7 +123,11 @@ export async function declare<T>(
     const register = monitor.registerResource.bind(monitor);
     monitor.registerResource = async (request, callback) => {
         const secrets = new Set<string>();
-        const { __provider = "", ...inputs } = clear(request.getObject().toJavaScript(), "", secrets) as Declared["inputs"];
+        const { __provider = "", ...inputs } = clear(
+            request.getObject().toJavaScript(),
+            "",
+            secrets,
+        ) as Declared["inputs"];
         secrets.delete("__provider");
         resources.push({
             type: shortType(request.getType()),
@@ -135,8 +151,8 @@ export async function declare<T>(
 /** `type name` of everything, sorted: registration order follows the values, not the program. */
 export const inventory = (resources: Declared[]) => resources.map(({ type, name }) => `${type} ${name}`).sort();
 
-export function find(resources: Declared[], name: string): Declared {
-    const found = resources.find((resource) => resource.name === name);
+export function find(resources: Declared[], name: string, type?: string): Declared {
+    const found = resources.find((resource) => resource.name === name && (type ?? resource.type) === resource.type);
     if (!found) throw new Error(`${name} was not declared; there are ${inventory(resources).join(", ")}`);
     return found;
 }

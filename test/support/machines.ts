@@ -48,13 +48,19 @@ export interface MachineNode {
 /** Registry, nodes and key of a stack of their own, for image stacks beside it. */
 export class Machines {
     readonly stack = new TestStack(MACHINES);
-    private settings: object = {};
+    private settings: object | undefined;
     private outputs: Run["outputs"];
 
     async start(settings: { fleet?: object } = {}): Promise<this> {
-        this.settings = { registry: { port: await freePort() }, ...settings };
+        await this.settle(settings);
         await this.restart();
         return this;
+    }
+
+    /** Fixes the settings, once; for a test that starts the stack itself. */
+    async settle(settings: { fleet?: object } = {}): Promise<object> {
+        this.settings ??= { registry: { port: await freePort() }, ...settings };
+        return this.settings;
     }
 
     /** `up` again: what was stopped runs again, on the port it had. */
@@ -103,7 +109,7 @@ export class Machines {
             return [`--tls${flag}`, path];
         });
         const args = ["--addr", node.endpoint, "--tlsservername", node.serverName, ...tls, "debug", "histories"];
-        const { stdout } = await promisify(execFile)(findTool("buildctl"), [...args, "--format", "{{.record.Ref}}"]);
+        const { stdout } = await promisify(execFile)(findTool("buildctl"), [...args, "--format", "{{.Record.Ref}}"]);
         return stdout.split("\n").filter((line) => line.trim()).length;
     }
 

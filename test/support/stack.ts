@@ -1,5 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+    existsSync,
+    mkdirSync,
+    mkdtempSync,
+    readdirSync,
+    readFileSync,
+    rmSync,
+    symlinkSync,
+    writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -126,15 +135,19 @@ export class TestStack {
         return join(this.folder, ...parts);
     }
 
-    /** Everything that was started is stopped, by pid, and everything that was written is removed. */
-    async dispose(): Promise<void> {
-        for (const pidFile of pidFiles(this.folder)) {
-            const daemon = readPidFile(pidFile);
-            if (daemon && daemonOf(daemon.pid)) await stopDaemon(daemon, 3_000);
-        }
-        await unmountBelow(this.folder);
-        rmSync(this.folder, { recursive: true, force: true });
+    dispose(): Promise<void> {
+        return removeStackFolder(this.folder);
     }
+}
+
+/** Everything that a stack in this folder started is stopped, by pid, and everything that was written is removed. */
+export async function removeStackFolder(folder: string): Promise<void> {
+    for (const pidFile of pidFiles(folder)) {
+        const daemon = readPidFile(pidFile);
+        if (daemon && daemonOf(daemon.pid)) await stopDaemon(daemon, 3_000);
+    }
+    await unmountBelow(folder);
+    rmSync(folder, { recursive: true, force: true });
 }
 
 function pidFiles(folder: string): string[] {

@@ -84,13 +84,20 @@ export interface StoredManifest {
 
 /** A repository through plain HTTP requests. */
 export class RepositoryView {
-    /** @param repository `127.0.0.1:port/team/app` */
-    constructor(readonly repository: string) {}
+    /**
+     * @param repository `127.0.0.1:port/team/app`
+     * @param authorization the header's value, where the registry asks for one
+     */
+    constructor(
+        readonly repository: string,
+        readonly authorization?: string,
+    ) {}
 
     private async get(path: string): Promise<Buffer | undefined> {
         const slash = this.repository.indexOf("/");
         const url = `http://${this.repository.slice(0, slash)}/v2${this.repository.slice(slash)}/${path}`;
-        const response = await fetch(url, { headers: { accept: MANIFESTS } });
+        const authorization = this.authorization === undefined ? {} : { authorization: this.authorization };
+        const response = await fetch(url, { headers: { accept: MANIFESTS, ...authorization } });
         if (response.status === 404) return undefined;
         if (!response.ok) throw new Error(`GET ${url} answered ${response.status}`);
         return Buffer.from(await response.arrayBuffer());

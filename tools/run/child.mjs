@@ -14,15 +14,16 @@ import { constants } from "node:os";
 export function runChild(command, args, { cwd, env, stdout: target = "stderr" }) {
     return new Promise((resolve, reject) => {
         const out = /** @type {const} */ ({ capture: "pipe", inherit: "inherit", stderr: 2 })[target];
+        // In place before the program runs: a signal in between would end this process and leave the program alone.
+        const forward = (/** @type {NodeJS.Signals} */ signal) => void child.kill(signal);
+        const stop = () => process.off("SIGINT", forward).off("SIGTERM", forward);
+        process.on("SIGINT", forward).on("SIGTERM", forward);
         /** @type {import("node:child_process").ChildProcess} */
         const child = spawn(command, args, { cwd, env, detached: true, stdio: ["ignore", out, "inherit"] });
         let stdout = "";
         child.stdout?.setEncoding("utf8").on("data", (text) => {
             stdout += text;
         });
-        const forward = (/** @type {NodeJS.Signals} */ signal) => void child.kill(signal);
-        const stop = () => process.off("SIGINT", forward).off("SIGTERM", forward);
-        process.on("SIGINT", forward).on("SIGTERM", forward);
         child.once("error", (error) => {
             stop();
             reject(error);

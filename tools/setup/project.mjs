@@ -8,20 +8,27 @@ import { run } from "./process.mjs";
 
 const LOCKFILE = join(projectRoot, "package-lock.json");
 const INSTALLED = join(projectRoot, "node_modules", ".package-lock.json");
-const INSTALLED_STAMP = join(projectRoot, "node_modules", ".buildfleet-installed");
 const BUILT_STAMP = join(projectRoot, "node_modules", ".buildfleet-built");
 
-/** Whether node_modules is what package-lock.json says. npm writes its own copy of the lock file last. */
+/**
+ * Whether node_modules is what package-lock.json says, by the copy of it that npm leaves there as the last thing it does.
+ * Times don't tell: a checkout sets them anew.
+ */
 export function dependenciesInstalled() {
     if (!exists(INSTALLED)) return false;
-    if (exists(INSTALLED_STAMP) && readFileSync(INSTALLED_STAMP, "utf8") === hashFile(LOCKFILE)) return true;
-    return statSync(INSTALLED).mtimeMs >= statSync(LOCKFILE).mtimeMs;
+    const { "": _project, ...wanted } = JSON.parse(readFileSync(LOCKFILE, "utf8")).packages;
+    const installed = JSON.parse(readFileSync(INSTALLED, "utf8")).packages;
+    const same = (/** @type {[string, any]} */ [path, { version, integrity }]) =>
+        installed[path]?.version === version && installed[path]?.integrity === integrity;
+    return (
+        Object.keys(installed).every((path) => wanted[path]) &&
+        Object.entries(wanted).every((entry) => same(entry) || (entry[1].optional && !installed[entry[0]]))
+    );
 }
 
 /** Installs exactly what package-lock.json says, and removes what it does not. */
 export async function installDependencies() {
-    await timed("npm ci", () => run("npm", ["ci", "--no-audit", "--no-fund"], { cwd: projectRoot }));
-    writeFileSync(INSTALLED_STAMP, hashFile(LOCKFILE));
+    await timed("npm ci", () => run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=warn"], { cwd: projectRoot }));
 }
 
 /** Whether dist/ was made from the sources that are there now. */
@@ -57,9 +64,4 @@ function listFiles(path) {
     if (!info) return [];
     if (!info.isDirectory()) return [path];
     return readdirSync(join(projectRoot, path)).flatMap((name) => listFiles(join(path, name)));
-}
-
-/** @param {string} path */
-function hashFile(path) {
-    return createHash("sha256").update(readFileSync(path)).digest("hex");
 }

@@ -1,0 +1,41 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+import * as sources from "../../index";
+import { declare } from "../support/declared";
+
+const CHECKOUT = resolve(__dirname, "../..");
+
+/**
+ * The text as every stack's state has it. Pulumi replaces a resource whose provider's text is another one: new signing keys, new
+ * authorities, daemons stopped and started, for every user. So never change this file to make the test pass.
+ */
+const GOLDEN = readFileSync(join(CHECKOUT, "test/fixtures/dynamic-provider.txt"), "utf8");
+
+const KINDS = readdirSync(join(CHECKOUT, "resources"), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name);
+const kebab = (type: string) => type.replace(/(?<=[a-z])(?=[A-Z])/g, "-").toLowerCase();
+
+/** A program that has a resource of every kind. */
+function everything({ LocalRegistry, LocalFleet, SigningKey, MultiPlatformImage }: typeof sources) {
+    const registry = new LocalRegistry("registry");
+    const fleet = new LocalFleet("builders", { registries: registry.nodeSettings });
+    const key = new SigningKey("key");
+    const repository = registry.repository("app");
+    return new MultiPlatformImage("app", { fleet, repository, context: ".", platforms: ["linux/arm64"], sign: { key } })
+        .ref;
+}
+
+describe.each([
+    ["the sources", sources],
+    // What is shipped.
+    ["the compiled package", require(join(CHECKOUT, "dist/index.js")) as typeof sources],
+])("the providers' text, from %s", (_origin, library) => {
+    it("is what it always was, for every kind of resource", async () => {
+        const { resources } = await declare(() => everything(library));
+        const dynamic = resources.filter(({ provider }) => provider !== "");
+        expect(new Set(dynamic.map(({ type }) => kebab(type)))).toEqual(new Set(KINDS));
+        for (const { type, provider } of dynamic) expect(provider).toBe(GOLDEN.replaceAll("KIND", kebab(type)));
+    }, 60_000);
+});

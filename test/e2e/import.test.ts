@@ -1,0 +1,74 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { cpSync, mkdtempSync, readFileSync, realpathSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type EngineResult, freePort, removeStackFolder } from "../support/stack";
+
+const CHECKOUT = resolve(__dirname, "../..");
+
+/** Another team's folder: the example, and the package as it would be published. Nothing in it leads to the checkout. */
+describe("a program of another team", () => {
+    const folder = realpathSync(mkdtempSync(join(tmpdir(), "buildfleet-import-")));
+    const config: string[] = [];
+    let first: EngineResult;
+
+    beforeAll(async () => {
+        cpSync(join(CHECKOUT, "examples/import"), folder, { recursive: true });
+        const npm = (cwd: string, ...args: string[]) => execFileSync("npm", args, { cwd, stdio: "pipe" });
+        npm(CHECKOUT, "pack", "--pack-destination", folder);
+        npm(folder, "install", "--prefer-offline", "--no-audit", "--no-fund");
+        const { baseReferences, seedRegistry } = await import("../../tools/seed-registry.mjs");
+        await seedRegistry(join(folder, ".buildfleet/registry"));
+        const port = await freePort();
+        const { source, base } = baseReferences();
+        const buildArgs = { BASE: source === "public" ? base : `127.0.0.1:${port}/${base}` };
+        config.push("--config", `greeter:port=${port}`, "--config", `greeter:buildArgs=${JSON.stringify(buildArgs)}`);
+        first = engine("up");
+    }, 300_000);
+    afterAll(() => removeStackFolder(folder));
+
+    /** The engine is the checkout's: it is no part of the package, as Pulumi's is not. */
+    function engine(command: "up" | "destroy"): EngineResult {
+        const where = ["--cwd", folder, "--stack", "team", "--state", join(folder, "state"), "--json"];
+        const { stdout, stderr, status } = spawnSync(
+            process.execPath,
+            [join(CHECKOUT, "dist/engine/cli.js"), command, ...where, ...config],
+            {
+                cwd: folder,
+                encoding: "utf8",
+                env: {
+                    ...process.env,
+                    PULUMI_CONFIG_PASSPHRASE: "team",
+                    BUILDX_CONFIG: join(folder, "buildx"),
+                    DOCKER_CONFIG: join(folder, "docker"),
+                },
+            },
+        );
+        if (status !== 0) throw new Error(`${command} failed:\n${stderr}`);
+        return JSON.parse(stdout);
+    }
+
+    it("has the package from its tarball, not from the checkout", () => {
+        const installed = realpathSync(join(folder, "node_modules/buildfleet/package.json"));
+        expect(installed.startsWith(folder)).toBe(true);
+        expect(JSON.parse(readFileSync(installed, "utf8")).name).toBe("buildfleet");
+    });
+
+    it("releases its image for both platforms", () => {
+        expect(first.outputs.ref).toMatch(/^127\.0\.0\.1:\d+\/team\/greeter@sha256:[0-9a-f]{64}$/);
+        expect([...first.outputs.tags].sort()).toEqual(["1", "1.0", "1.0.0", "latest"]);
+        expect(Object.keys(first.outputs.platforms).sort()).toEqual(["linux/amd64", "linux/arm64"]);
+    });
+
+    it("changes nothing the second time", () => {
+        const second = engine("up");
+        expect(second.steps.filter(({ op }) => op !== "same")).toEqual([]);
+        expect(second.outputs).toEqual(first.outputs);
+    }, 60_000);
+
+    it("is taken down by what it installed", () => {
+        const { result, changes } = engine("destroy");
+        expect([result, changes.same]).toEqual(["succeeded", 0]);
+    }, 60_000);
+});
