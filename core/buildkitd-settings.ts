@@ -68,5 +68,7 @@ export interface BuildkitdSettings {
     };
     /** By `host[:port]`. */
     registry?: Record<string, BuildkitdRegistry>;
+    /** Path of the socket through which build steps send traces; two daemons on one machine need one each. */
+    otel?: { socketPath: string };
     history?: { maxAge?: Duration; maxEntries?: number };
 }

@@ -18,13 +18,14 @@ export function buildkitdToml(settings: BuildkitdSettings): string {
     if (problems.length > 0) {
         throw new SettingsError("buildkitd", problems);
     }
-    const { root, grpc, log, history } = settings;
+    const { root, grpc, log, history, otel } = settings;
     const registry = registryBlocks(settings.registry ?? {});
     const document = defined({
         root,
         grpc: defined({ address: grpc.address, tls: grpc.tls && defined({ ...grpc.tls }) }),
         log: log && defined({ ...log }),
         history: history && defined({ maxAge: seconds(history.maxAge), maxEntries: history.maxEntries }),
+        otel: otel && { socketPath: otel.socketPath },
         worker: { oci: ociWorker(settings.worker ?? {}), containerd: { enabled: false } },
         registry: Object.keys(registry).length === 0 ? undefined : registry,
     });

@@ -51,47 +51,79 @@ function nameFault(pattern: RegExp, expected: string): (name: string) => Fault |
  */
 export function imageSettings({ now = new Date() }: { now?: Date } = {}) {
     return fields({
-        repository: late(repository).optional(),
-        platforms: late(list(platform, { of: "platforms", min: 1, identity: platformIdentity })),
-        context: place("a folder's path or a Git or HTTPS address"),
+        repository: late(repository)
+            .optional()
+            .describe("Where the image is released; or a `Repository`, which says how it is reached, too"),
+        platforms: late(list(platform, { of: "platforms", min: 1, identity: platformIdentity })).describe(
+            "What is built, in the order of the index",
+        ),
+        context: place("a folder's path or a Git or HTTPS address").describe(
+            "What is built from; a path is relative to the stack's program",
+        ),
         contexts: late(
             table(
                 place("a path, an address, docker-image:// or oci-layout://", ["docker-image", "oci-layout"]),
                 "contexts",
                 (name) => faultIn(() => parseReference(name)),
             ),
-        ).optional(),
-        dockerfile: late(z.union([text("a path"), fields({ inline: text("a Dockerfile's content") })])).optional(),
-        target: target.optional(),
-        buildArgs: late(
-            table(unshown, "build arguments", nameFault(/^[A-Za-z_]\w*$/, "letters, digits and _")),
-        ).default({}),
-        secrets: late(
-            table(secretText("a secret"), "secrets", nameFault(/^[\w.-]+$/, "letters, digits and _ . -")),
-        ).default({}),
+        )
+            .optional()
+            .describe("Further contexts by name, for `FROM name` and `COPY --from=name`"),
+        dockerfile: late(z.union([text("a path"), fields({ inline: text("a Dockerfile's content") })]))
+            .optional()
+            .describe("When it is not `Dockerfile` in the context"),
+        target: target.optional().describe("The stage that is built; the last one when unset"),
+        buildArgs: late(table(unshown, "build arguments", nameFault(/^[A-Za-z_]\w*$/, "letters, digits and _")))
+            .default({})
+            .describe("Build arguments by name; never secrets, the image's history shows them"),
+        secrets: late(table(secretText("a secret"), "secrets", nameFault(/^[\w.-]+$/, "letters, digits and _ . -")))
+            .default({})
+            .describe("For `RUN --mount=type=secret,id=…`; secret"),
         ssh: late(
             list(fields({ id: text("a name"), paths: list(text("a path"), { of: "paths" }).optional() }), {
                 of: "SSH agents {id, paths}",
                 identity: ({ id }) => (typeof id === "string" ? id : undefined),
             }),
-        ).default([]),
-        labels: late(table(unshown, "labels")).default({}),
-        annotations: late(table(unshown, "annotations")).default({}),
-        addHosts: late(list(host, { of: "hosts" })).default([]),
-        network: choice(["default", "none", "host"]).default("default"),
-        noCache: flag().default(false),
-        pull: flag().default(false),
-        cacheFrom: late(cacheFrom).default([]),
-        cacheTo: late(cacheTo).default([]),
-        version: text(versionExpected, parseVersion).optional(),
-        tags: late(list(tag, { of: "tags", identity: (value) => value })).default([]),
-        immutableTags: late(list(tag, { of: "tags", identity: (value) => value })).default([]),
-        emulation: choice(["refuse", "allow"]).default("refuse"),
-        test: test.optional(),
-        sbom: sbom.prefault({}),
-        scan: scan(now).prefault({}),
-        sign,
-        revision: revision.optional(),
+        )
+            .default([])
+            .describe("For `RUN --mount=type=ssh`"),
+        labels: late(table(unshown, "labels")).default({}).describe("Of the images' configuration"),
+        annotations: late(table(unshown, "annotations"))
+            .default({})
+            .describe("Of the index and of each platform's manifest"),
+        addHosts: late(list(host, { of: "hosts" }))
+            .default([])
+            .describe("Names that RUN steps know: `name:address`"),
+        network: choice(["default", "none", "host"])
+            .default("default")
+            .describe("Network of RUN steps; `default` is what the node gives"),
+        noCache: flag().default(false).describe("Run every step again"),
+        pull: flag().default(false).describe("Look up every base image again; rebuilds on every `up`"),
+        cacheFrom: late(cacheFrom)
+            .default([])
+            .describe("Where steps done before are looked for; each platform has a cache of its own in it"),
+        cacheTo: late(cacheTo).default([]).describe("Where steps are left for others; one kind each"),
+        version: text(versionExpected, parseVersion)
+            .optional()
+            .describe("Gives the tags `1.4.2`, `1.4`, `1` and `latest`, each only where nothing higher is released"),
+        tags: late(list(tag, { of: "tags", identity: (value) => value }))
+            .default([])
+            .describe("Further tags"),
+        immutableTags: late(list(tag, { of: "tags", identity: (value) => value }))
+            .default([])
+            .describe("Tags that may be set once and never moved"),
+        emulation: choice(["refuse", "allow"])
+            .default("refuse")
+            .describe("Whether a node of another architecture may emulate a platform; outputs name it"),
+        test: test
+            .optional()
+            .describe(
+                "What each platform's image must do on its own node; `false` switches the built-in test off, too",
+            ),
+        sbom: sbom.prefault({}).describe("The list of packages attested to each platform's image"),
+        scan: scan(now).prefault({}).describe("What the scan of each platform refuses; `false` switches it off"),
+        sign: sign.describe("Who signs; `false` releases unsigned, and has to be written"),
+        revision: revision.optional().describe("Git commit of the source, for the provenance"),
     }).superRefine(crossChecks, always);
 }
 

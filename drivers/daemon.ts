@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -16,6 +16,15 @@ function bootId(): string {
     return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 }
 
+/** A first thread that has ended is a zombie while others, and the sockets they share, still go on. */
+function threadsOf(pid: number): number {
+    try {
+        return readdirSync(`/proc/${pid}/task`).length;
+    } catch {
+        return 0;
+    }
+}
+
 /** The process of this pid, or nothing where there is none (or only a zombie of it). */
 export function daemonOf(pid: number): Daemon | undefined {
     let stat: string;
@@ -26,7 +35,7 @@ export function daemonOf(pid: number): Daemon | undefined {
     }
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     const [state] = fields;
-    if (state === "Z" || state === "X") return undefined;
+    if (state === "X" || (state === "Z" && threadsOf(pid) < 2)) return undefined;
     return { pid, startedAt: `${bootId()}:${fields[19]}` };
 }
 

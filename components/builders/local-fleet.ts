@@ -133,10 +133,11 @@ function createNode(
     return new LocalProcess(resourceName, applyTransform(args.transform?.node, process), parent);
 }
 
-/** `{folder}`, `{data}` and `{port}` are filled in where the daemon is started. */
+/** `{folder}`, `{data}`, `{socket}` and `{port}` are filled in where the daemon is started. */
 function configuration(registry: Record<string, BuildkitdRegistry>, maxParallelism: number): string {
     const text = buildkitdToml({
         root: "{data}",
+        otel: { socketPath: "{socket}" },
         grpc: {
             address: ["tcp://127.0.0.1:65535"],
             tls: { cert: "{folder}/cert.pem", key: "{folder}/key.pem", ca: "{folder}/ca.pem" },

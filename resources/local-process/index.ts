@@ -4,7 +4,7 @@ import { OperationsResource } from "../dynamic";
 export interface LocalProcessArgs {
     /** A tool's name (PATH, then the tool cache) or an absolute path. */
     command: pulumi.Input<string>;
-    /** Arguments; `{port}`, `{folder}` and `{data}` are filled in. One of them must name the folder. */
+    /** Arguments; `{port}`, `{folder}`, `{data}` and `{socket}` (a path for a Unix socket) are filled in. One of them must name the folder. */
     arguments: pulumi.Input<pulumi.Input<string>[]>;
     /** Environment beside the one it inherits; default none. */
     environment?: pulumi.Input<Record<string, pulumi.Input<string>>>;

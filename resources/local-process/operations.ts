@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { createConnection } from "node:net";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import {
@@ -47,8 +48,18 @@ const paths = (inputs: Inputs) => {
         pid: join(folder, "process.pid"),
         started: join(folder, "process.json"),
         log: join(folder, "process.log"),
+        socket: socketPath(folder),
     };
 };
+
+/** Room for a socket's name in an address (unix(7), sun_path), less the end of the string. */
+const SOCKET_PATH_LIMIT = 107;
+
+function socketPath(folder: string): string {
+    const path = join(folder, "process.sock");
+    if (Buffer.byteLength(path) <= SOCKET_PATH_LIMIT) return path;
+    return join(tmpdir(), `buildfleet-${createHash("sha256").update(folder).digest("hex").slice(0, 16)}.sock`);
+}
 
 const specificationOf = (inputs: Inputs, port: number) =>
     createHash("sha256")
@@ -115,7 +126,7 @@ async function awaitReady(inputs: Inputs, daemon: Daemon, port: number): Promise
 }
 
 async function start(inputs: Inputs, previousPort: number | undefined): Promise<State> {
-    const { folder, data, pid, started, log } = paths(inputs);
+    const { folder, data, pid, started, log, socket } = paths(inputs);
     const found = left(inputs);
     if (found) {
         const port = found.port ?? 0;
@@ -135,7 +146,11 @@ async function start(inputs: Inputs, previousPort: number | undefined): Promise<
         return freePort();
     });
     const fill = (text: string) =>
-        text.replaceAll("{port}", String(port)).replaceAll("{folder}", folder).replaceAll("{data}", data);
+        text
+            .replaceAll("{port}", String(port))
+            .replaceAll("{folder}", folder)
+            .replaceAll("{data}", data)
+            .replaceAll("{socket}", socket);
     for (const [name, content] of Object.entries(inputs.files))
         writeFileAtomic(join(folder, name), fill(content), 0o600);
     const daemon = await startDaemon({
@@ -182,7 +197,7 @@ export const operations = defineOperations<Inputs, State>({
         return known;
     },
     async delete(known) {
-        const { folder, data } = paths(known);
+        const { folder, data, socket } = paths(known);
         const found = left(known);
         if (found) await stopDaemon(found.daemon);
         if (isAlive(known)) await stopDaemon(known);
@@ -190,6 +205,7 @@ export const operations = defineOperations<Inputs, State>({
             await unmountBelow(data);
             rmSync(data, { recursive: true, force: true });
         }
+        rmSync(socket, { force: true });
         rmSync(folder, { recursive: true, force: true });
     },
 });

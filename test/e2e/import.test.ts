@@ -1,11 +1,13 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, realpathSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type EngineResult, freePort, removeStackFolder } from "../support/stack";
 
 const CHECKOUT = resolve(__dirname, "../..");
+const run = promisify(execFile);
 
 /** Another team's folder: the example, and the package as it would be published. Nothing in it leads to the checkout. */
 describe("a program of another team", () => {
@@ -15,28 +17,26 @@ describe("a program of another team", () => {
 
     beforeAll(async () => {
         cpSync(join(CHECKOUT, "examples/import"), folder, { recursive: true });
-        const npm = (cwd: string, ...args: string[]) => execFileSync("npm", args, { cwd, stdio: "pipe" });
-        npm(CHECKOUT, "pack", "--pack-destination", folder);
-        npm(folder, "install", "--prefer-offline", "--no-audit", "--no-fund");
+        await run("npm", ["pack", "--pack-destination", folder], { cwd: CHECKOUT });
+        await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund"], { cwd: folder });
         const { baseReferences, seedRegistry } = await import("../../tools/seed-registry.mjs");
         await seedRegistry(join(folder, ".buildfleet/registry"));
         const port = await freePort();
         const { source, base } = baseReferences();
         const buildArgs = { BASE: source === "public" ? base : `127.0.0.1:${port}/${base}` };
         config.push("--config", `greeter:port=${port}`, "--config", `greeter:buildArgs=${JSON.stringify(buildArgs)}`);
-        first = engine("up");
+        first = await engine("up");
     }, 300_000);
     afterAll(() => removeStackFolder(folder));
 
     /** The engine is the checkout's: it is no part of the package, as Pulumi's is not. */
-    function engine(command: "up" | "destroy"): EngineResult {
+    async function engine(command: "up" | "destroy"): Promise<EngineResult> {
         const where = ["--cwd", folder, "--stack", "team", "--state", join(folder, "state"), "--json"];
-        const { stdout, stderr, status } = spawnSync(
+        const { stdout } = await run(
             process.execPath,
             [join(CHECKOUT, "dist/engine/cli.js"), command, ...where, ...config],
             {
                 cwd: folder,
-                encoding: "utf8",
                 env: {
                     ...process.env,
                     PULUMI_CONFIG_PASSPHRASE: "team",
@@ -45,7 +45,6 @@ describe("a program of another team", () => {
                 },
             },
         );
-        if (status !== 0) throw new Error(`${command} failed:\n${stderr}`);
         return JSON.parse(stdout);
     }
 
@@ -61,14 +60,14 @@ describe("a program of another team", () => {
         expect(Object.keys(first.outputs.platforms).sort()).toEqual(["linux/amd64", "linux/arm64"]);
     });
 
-    it("changes nothing the second time", () => {
-        const second = engine("up");
+    it("changes nothing the second time", async () => {
+        const second = await engine("up");
         expect(second.steps.filter(({ op }) => op !== "same")).toEqual([]);
         expect(second.outputs).toEqual(first.outputs);
     }, 60_000);
 
-    it("is taken down by what it installed", () => {
-        const { result, changes } = engine("destroy");
+    it("is taken down by what it installed", async () => {
+        const { result, changes } = await engine("destroy");
         expect([result, changes.same]).toEqual(["succeeded", 0]);
     }, 60_000);
 });

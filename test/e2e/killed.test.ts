@@ -80,7 +80,7 @@ describe("an up that is killed", () => {
         expect([...seen.values()]).not.toContain(false);
         expect(seen.size).toBeGreaterThanOrEqual(ROUNDS);
         expect(filesBelow(stack.folder).filter((path) => path.includes(".tmp"))).toEqual([]);
-    }, 400_000);
+    }, 600_000);
 });
 
 describe("machines that are killed while they start", () => {

@@ -158,15 +158,8 @@ describe("secrets", () => {
     it("are in no argument of any process", () => {
         const text = recorder.text();
         // Every tool that gets a secret was seen, and so were the engine and the program above it.
-        for (const trace of [
-            "id=token",
-            "attest\n--yes",
-            "sign\n--yes",
-            "/syft\nscan",
-            "/buildkitd\n--config",
-            "/cli.js",
-        ])
-            expect(text).toContain(trace);
+        const traces = ["id=token", "attest\n--yes", "sign\n--yes", "/syft\nscan", "/buildkitd\n--config", "/cli.js\n"];
+        expect(traces.filter((trace) => !text.includes(trace))).toEqual([]);
         expect(secretsIn(text, secrets)).toEqual([]);
     });
 

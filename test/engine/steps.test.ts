@@ -102,11 +102,15 @@ describe("deletion", () => {
         };
         const result = await work.run("destroy");
         expect(result.changes).toEqual(counts({ delete: 7 }));
-        const order = work.provider.done();
-        const place = (name: string) => order.indexOf(`delete ${name}`);
-        expect(place("c")).toBeLessThan(place("b"));
-        expect(place("b")).toBeLessThan(place("a"));
-        expect(place("e")).toBeLessThan(place("a"));
+        const place = (name: string, at: string) =>
+            work.provider.events.findIndex((event) => event.name === name && event.at === at);
+        for (const [first, second] of [
+            ["c", "b"],
+            ["b", "a"],
+            ["e", "a"],
+        ] as const) {
+            expect(place(first, "end"), `${first} before ${second}`).toBeLessThan(place(second, "begin"));
+        }
         expect(most).toBeGreaterThan(1);
         expect(work.state().deployment.resources).toBeUndefined();
     });

@@ -54,7 +54,7 @@ export class ArgumentsRecorder {
     private look(): void {
         for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name)))
             try {
-                this.seen.add(readFileSync(`/proc/${pid}/cmdline`, "utf8"));
+                this.seen.add(readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", "\n"));
             } catch {
                 // It has ended since the folder was listed.
             }

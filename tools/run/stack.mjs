@@ -87,13 +87,16 @@ export function removeLeftovers(project, stack, purge) {
 }
 
 /**
- * The CLI notes the salt of its passphrase in the stack's settings file; where it is all there is, the file is ours.
+ * The CLI notes the salt of its passphrase in the stack's settings file. The passphrase goes with the backend, and with another
+ * one the salt would be refused; so it goes, too, and the file where nothing else was in it.
  *
  * @param {string} settings
  * @param {string} backend
  */
 function removeSalt(settings, backend) {
     if (!existsSync(backend) || !existsSync(settings)) return;
-    const lines = readFileSync(settings, "utf8").trim().split("\n");
-    if (lines.every((line) => /^(encryptionsalt|secretsprovider):/.test(line))) rmSync(settings);
+    const lines = readFileSync(settings, "utf8").split("\n");
+    const kept = lines.filter((line) => !/^(encryptionsalt|secretsprovider):/.test(line));
+    if (kept.every((line) => line.trim() === "")) rmSync(settings);
+    else if (kept.length < lines.length) writeFileSync(settings, kept.join("\n"));
 }
