@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { runChild } from "./run/child.mjs";
 import { toJson, toText } from "./run/report.mjs";
+import { againAsRoot } from "./run/root.mjs";
 import { operate, removeLeftovers } from "./run/stack.mjs";
 import { runTests } from "./run/tests.mjs";
 import { projectRoot, SetupError, say } from "./setup/context.mjs";
@@ -22,6 +23,7 @@ const USAGE = `usage: node tools/run.mjs <up|preview|refresh|destroy> [--json] [
 async function runStack(command, args) {
     const options = readOptions(command, args);
     const { toolFolder } = await setup();
+    if (!isRoot()) return againAsRoot([command, ...args]);
     const report = await operate(command, { project: projectRoot, toolFolder, ...options });
     process.stdout.write(`${options.json ? toJson(report) : toText(report, command)}\n`);
     if (command === "destroy" && report.exitCode === 0) removeLeftovers(projectRoot, options.stack, options.purge);
@@ -58,8 +60,10 @@ async function main([command, ...args]) {
         case "refresh":
         case "destroy":
             return runStack(command, args);
-        case "test":
-            return runTests(projectRoot, await toolEnvironment(), args);
+        case "test": {
+            const env = await toolEnvironment();
+            return isRoot() ? runTests(projectRoot, env, args) : againAsRoot([command, ...args]);
+        }
         case "bench": {
             const bench = fileURLToPath(new URL("bench/main.mjs", import.meta.url));
             const options = {
@@ -67,12 +71,15 @@ async function main([command, ...args]) {
                 env: await toolEnvironment(),
                 stdout: /** @type {const} */ ("inherit"),
             };
+            if (!isRoot()) return againAsRoot([command, ...args]);
             return (await runChild(process.execPath, [bench, ...args], options)).exitCode;
         }
         default:
             throw new SetupError(USAGE);
     }
 }
+
+const isRoot = () => process.getuid?.() === 0;
 
 async function toolEnvironment() {
     const { toolFolder } = await setup();

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -6,7 +7,7 @@ import { join } from "node:path";
 import { findTool } from "../../drivers/tools";
 
 export interface RunningBuildkitd {
-    /** `tcp://127.0.0.1:port`, without TLS. */
+    /** `tcp://127.0.0.1:port`. */
     endpoint: string;
     /** What it printed so far. */
     log(): string;
@@ -35,17 +36,37 @@ function answers(port: number): Promise<boolean> {
 /**
  * Starts a buildkitd with a store of its own (needs root and runc), and waits until it listens.
  *
+ * @param tls PEM texts; it then asks for a client certificate by the authority. Default: no TLS.
  * @throws when it is not installed, or ends before it listens; the message has its log.
  */
-export async function startBuildkitd(): Promise<RunningBuildkitd> {
+export async function startBuildkitd(tls?: {
+    ca: string;
+    certificate: string;
+    privateKey: string;
+}): Promise<RunningBuildkitd> {
     const binary = findTool("buildkitd");
     findTool("runc");
     const folder = await mkdtemp(join(tmpdir(), "buildkitd-test-"));
     const port = await freePort();
     const endpoint = `tcp://127.0.0.1:${port}`;
+    const files = tls ? { cacert: tls.ca, cert: tls.certificate, key: tls.privateKey } : {};
+    const tlsArguments = Object.entries(files).flatMap(([name, pem]) => {
+        const path = join(folder, `${name}.pem`);
+        writeFileSync(path, pem, { mode: 0o600 });
+        return [`--tls${name}`, path];
+    });
     const child = spawn(
         binary,
-        ["--root", folder, "--addr", endpoint, "--containerd-worker=false", "--config", join(folder, "none.toml")],
+        [
+            ...tlsArguments,
+            "--root",
+            folder,
+            "--addr",
+            endpoint,
+            "--containerd-worker=false",
+            "--config",
+            join(folder, "none.toml"),
+        ],
         { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, OTEL_TRACES_EXPORTER: "none" } },
     );
     const killWithUs = () => child.kill("SIGKILL");
