@@ -19,6 +19,23 @@ export async function publicKeyFor(party: Signer | Verifier): Promise<string | u
 /** Statements are read whole, and a bill of materials has megabytes: not those of all images at once. */
 const attaching = pLimit(2 * availableParallelism());
 
+const isSignedBy =
+    (publicKey: string | undefined) =>
+    ({ signedBy }: AttachedStatement) =>
+        publicKey === undefined || signedBy(publicKey);
+
+/** Whether a statement that {@link attachOnce} stored is (still) there: a writer elsewhere may have overwritten it. */
+export async function isAttached(
+    access: RegistryAccess,
+    digest: string,
+    predicateType: string,
+    isMeant: (statement: AttachedStatement) => boolean,
+    publicKey: string | undefined,
+): Promise<boolean> {
+    const statements = await attachedStatements(access, digest, predicateType);
+    return statements.filter(isMeant).some(isSignedBy(publicKey));
+}
+
 /**
  * Stores a statement beside a digest exactly once: it is there when one that `isMeant` is signed by the key's other half
  * (by anybody, where there is no public key).
@@ -40,7 +57,7 @@ export async function attachOnce(
     const where = `${access.registry}/${access.path}@${digest}`;
     const once = async () => {
         const meant = async () => (await attachedStatements(access, digest, predicateType)).filter(isMeant);
-        const isOurs = ({ signedBy }: AttachedStatement) => publicKey === undefined || signedBy(publicKey);
+        const isOurs = isSignedBy(publicKey);
         const before = await meant();
         if (before.some(isOurs)) return;
         for (let attempt = 0; attempt < 3; attempt++) {

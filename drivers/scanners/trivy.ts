@@ -119,11 +119,6 @@ export class TrivyScanner implements Scanner {
     }
 }
 
-/** The findings of a report of trivy's. @throws Error when its shape is not known. */
-function parseTrivyReport(raw: Buffer | string): Finding[] {
-    return findingsOf(parseReport("trivy", raw, trivyReport));
-}
-
 function findingsOf(report: TrivyReport): Finding[] {
     return (report.Results ?? []).flatMap((result) =>
         (result.Vulnerabilities ?? []).map((vulnerability) => {

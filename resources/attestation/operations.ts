@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { RegistryConnection } from "../../core/registry-connection";
 import { saysTheSame } from "../../core/statements";
-import { attachOnce, publicKeyFor } from "../../drivers/attachments";
+import { attachOnce, isAttached, publicKeyFor } from "../../drivers/attachments";
 import { attest, type Signer } from "../../drivers/cosign";
 import { fetchDocument } from "../../drivers/documents";
 import { type RegistryAccess, withRegistry } from "../../drivers/registry-access";
@@ -61,5 +61,21 @@ export const operations = defineOperations<Inputs, State>({
         });
         const reference = `${repository}@${digest}`;
         return { id: `${predicateType} of ${reference}`, outs: { ...inputs, reference } };
+    },
+    async read(state) {
+        const { repository, connection, digest, predicateType, document, predicate } = state;
+        const publicKey = await publicKeyFor(state.signer);
+        // A stored document may be gone from the registry by now (nothing refers to it); the statement has all of it.
+        const isThere = await withRegistry(repository, connection, (access) =>
+            isAttached(
+                access,
+                digest,
+                predicateType,
+                ({ subjects, predicate: stored }) =>
+                    subjects.includes(digest) && (document !== "" || saysTheSame(predicateType, stored, predicate)),
+                publicKey,
+            ),
+        );
+        return isThere ? state : undefined;
     },
 });

@@ -111,6 +111,15 @@ export const operations = defineOperations<Inputs, State>({
         if (!Array.isArray(inputs.children) || isUnknown(content(inputs))) return [...changed, "children"];
         return String(content(state)) === String(content(inputs)) ? changed : [...changed, "children"];
     },
+    async update(state, inputs) {
+        const next = await join(inputs);
+        // An image that was not built again was built where it was, whatever node its builder points at by now.
+        const platforms = Object.entries(next.platforms).map(([platform, image]): [string, PlatformImage] => {
+            const before = state.platforms[platform];
+            return [platform, before?.digest === image.digest ? before : image];
+        });
+        return { ...next, platforms: Object.fromEntries(platforms) };
+    },
     async read(state) {
         return withRegistry(state.repository, state.connection, async ({ client, path }) =>
             (await client.headManifest(path, state.digest)) ? state : undefined,

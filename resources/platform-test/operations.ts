@@ -4,6 +4,7 @@ import { type Executable, identifyExecutable } from "../../core/executable";
 import { Platform } from "../../core/platform";
 import type { RegistryConnection } from "../../core/registry-connection";
 import { buildDockerfile } from "../../drivers/buildx";
+import { CommandError } from "../../drivers/process";
 import { withRegistry } from "../../drivers/registry-access";
 import { inTemporaryFolder } from "../../drivers/temporary-folder";
 import { defineOperations } from "../operations";
@@ -37,8 +38,14 @@ async function readConfig(inputs: Inputs): Promise<ImageConfig> {
     });
 }
 
-/** Wildcards that match just this path, so that a place where the file is not is no error (BuildKit's own matching). */
-const optional = (path: string) => path.replace(/[[\]*?\\]/g, "\\$&").replace(/[^/]$/, "[$&]");
+/**
+ * A wildcard that matches just this path, so that a file that is not there is no error (Go's path/filepath, Match; a Dockerfile
+ * takes backslashes away, so every special character becomes a class of its own).
+ */
+function optional(path: string): string {
+    const literal = path.replace(/[[*?]/g, "[$&]");
+    return literal === path ? path.replace(/([\w.])([^\w./]*)$/, "[$1]$2") : literal;
+}
 
 /** Where the kernel finds a command: as it is, or in the folders of the image's PATH. */
 function places(command: string, config: ImageConfig): string[] {
@@ -63,8 +70,9 @@ function dockerfile(inputs: Inputs, wanted: string[], withTest: boolean): string
 }
 
 function identify(folder: string): Executable | undefined {
-    const [name] = readdirSync(join(folder, "file"), { withFileTypes: true })
-        .filter((entry) => entry.isFile())
+    // Without a file there is no folder, either.
+    const [name] = readdirSync(folder, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile() && entry.parentPath === join(folder, "file"))
         .map((entry) => entry.name);
     if (!name) return undefined;
     const head = Buffer.alloc(512);
@@ -78,23 +86,47 @@ function identify(folder: string): Executable | undefined {
 
 /** Runs the command on the platform's own node and brings the file that the image starts with back from there. */
 async function runOn(inputs: Inputs, wanted: string[], withTest: boolean): Promise<Executable | undefined> {
-    return inTemporaryFolder(async (folder) => {
-        await buildDockerfile(
-            {
-                builder: inputs.builder,
-                platform: inputs.platform,
-                dockerfile: dockerfile(inputs, wanted, withTest),
-                outputFolder: folder,
-                noCache: true,
-            },
-            {
-                timeoutMs: inputs.timeoutSeconds * 1000,
-                where: `${inputs.platform}, builder ${inputs.builder}`,
-                next: `the test of ${inputs.platform} failed: no tag was moved; mend the image or the test's command`,
-            },
-        );
-        return identify(folder);
-    });
+    const { builder, platform, timeoutSeconds } = inputs;
+    return inTemporaryFolder((folder) =>
+        // The node pulls the image with the credentials of the client that asks it to.
+        withRegistry(inputs.repository, inputs.connection, async ({ env }) => {
+            await buildDockerfile(
+                {
+                    builder,
+                    platform,
+                    dockerfile: dockerfile(inputs, wanted, withTest),
+                    outputFolder: folder,
+                    noCache: true,
+                },
+                {
+                    env,
+                    timeoutMs: timeoutSeconds * 1000,
+                    where: `${platform}, builder ${builder}`,
+                    next: `the test of ${platform} failed: no tag was moved; mend the image or the test's command`,
+                },
+            );
+            return identify(folder);
+        }),
+    );
+}
+
+/** The folder that BuildKit missed when it looked for a file in it: wildcards don't make the folders above optional. */
+function missingFolder(error: unknown): string | undefined {
+    if (!(error instanceof CommandError)) return undefined;
+    const lines = error.lastLines.flatMap((line) => /lstat (\/.*): no such file or directory$/.exec(line)?.[1] ?? []);
+    return lines.at(-1);
+}
+
+/** {@link runOn}, without the folders that are not in the image. The command runs once: it came before the search. */
+async function search(inputs: Inputs, wanted: string[], withTest: boolean): Promise<Executable | undefined> {
+    try {
+        return await runOn(inputs, wanted, withTest);
+    } catch (error) {
+        const folder = missingFolder(error);
+        const others = wanted.filter((path) => folder && !path.startsWith(`${folder}/`));
+        if (folder === undefined || others.length === wanted.length) throw error;
+        return others.length > 0 ? search(inputs, others, false) : undefined;
+    }
 }
 
 async function test(inputs: Inputs): Promise<State> {
@@ -109,7 +141,7 @@ async function test(inputs: Inputs): Promise<State> {
     let wanted = places(first, config);
     let name = first;
     for (let depth = 0; depth < 4; depth++) {
-        const found = await runOn(inputs, wanted, depth === 0 && inputs.command.length > 0);
+        const found = await search(inputs, wanted, depth === 0 && inputs.command.length > 0);
         if (!found) throw new Error(`${inputs.platform}: ${name} is not in the image (looked at ${wanted.join(", ")})`);
         if (found.kind === "script") {
             name = found.interpreter;

@@ -1,5 +1,6 @@
 import type { RegistryConnection } from "../../core/registry-connection";
-import { attachOnce, publicKeyFor } from "../../drivers/attachments";
+import { attachOnce, isAttached, publicKeyFor } from "../../drivers/attachments";
+import type { AttachedStatement } from "../../drivers/bundles";
 import { SIGNATURE_PREDICATE, type Signer, sign } from "../../drivers/cosign";
 import { withRegistry } from "../../drivers/registry-access";
 import { defineOperations } from "../operations";
@@ -17,6 +18,11 @@ interface State extends Inputs {
     publicKey: string;
 }
 
+const isAbout =
+    (digest: string) =>
+    ({ subjects }: AttachedStatement) =>
+        subjects.includes(digest);
+
 export const operations = defineOperations<Inputs, State>({
     ignored: ["connection"],
     async create(inputs) {
@@ -25,17 +31,22 @@ export const operations = defineOperations<Inputs, State>({
         await withRegistry(repository, connection, (access) =>
             Promise.all(
                 digests.map((digest) =>
-                    attachOnce(
-                        access,
-                        digest,
-                        SIGNATURE_PREDICATE,
-                        ({ subjects }) => subjects.includes(digest),
-                        publicKey,
-                        () => sign(`${repository}@${digest}`, signer, access),
+                    attachOnce(access, digest, SIGNATURE_PREDICATE, isAbout(digest), publicKey, () =>
+                        sign(`${repository}@${digest}`, signer, access),
                     ),
                 ),
             ),
         );
         return { id: `${repository}@${digests[0]}`, outs: { ...inputs, publicKey: publicKey ?? "" } };
+    },
+    async read(state) {
+        const { repository, connection, digests, signer } = state;
+        const publicKey = await publicKeyFor(signer);
+        return withRegistry(repository, connection, async (access) => {
+            const there = await Promise.all(
+                digests.map((digest) => isAttached(access, digest, SIGNATURE_PREDICATE, isAbout(digest), publicKey)),
+            );
+            return there.every(Boolean) ? state : undefined;
+        });
     },
 });

@@ -126,6 +126,15 @@ describe("the index of a release", () => {
         expect(await skopeoPick(reference, "arm", "v6")).toBe(v6.digest);
     });
 
+    it("keeps naming the node that built a child when only its builder has moved", async () => {
+        const moved = inputs().children.map((entry) => ({ ...entry, node: "another" }));
+        const { platforms } = released.outputs;
+        const before = { ...inputs(), digest: digest(), platforms };
+        const { outs } = await imageIndex.update("", before, inputs({ children: moved, annotations: {} }));
+        expect(outs.digest).not.toBe(digest());
+        expect(outs.platforms).toEqual(platforms);
+    });
+
     it("refuses a child of another platform, a platform twice, and a child that is an index", async () => {
         const [amd64, arm64] = [child("linux/amd64").digest, child("linux/arm64").digest];
         const create = (...children: Inputs["children"]) => imageIndex.create(inputs({ children }));

@@ -1,4 +1,4 @@
-import { appendFileSync, readFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readPidFile } from "../../drivers/daemon";
 import { countLines, filesBelow, killAt, orphans, seeded, victims } from "../support/kills";
@@ -36,6 +36,8 @@ describe("an up that is killed", () => {
     beforeAll(async () => {
         await machines.start();
         stack = machines.imageStack();
+        stack.env.TMPDIR = stack.path("tmp");
+        mkdirSync(stack.env.TMPDIR);
         await stack.up();
         watcher = (async () => {
             while (watching) {
@@ -79,8 +81,10 @@ describe("an up that is killed", () => {
         await lookAtTag();
         expect([...seen.values()]).not.toContain(false);
         expect(seen.size).toBeGreaterThanOrEqual(ROUNDS);
+        // Neither what was half written, nor what tools and passwords were handed over in.
+        expect(readdirSync(stack.path("tmp"))).toEqual([]);
         expect(filesBelow(stack.folder).filter((path) => path.includes(".tmp"))).toEqual([]);
-    }, 600_000);
+    }, 900_000);
 });
 
 describe("machines that are killed while they start", () => {

@@ -17,7 +17,7 @@ describe("native or refused", () => {
     let released: Run;
     const names = () => machines.nodes.map(({ name }) => name);
     /** Builds on all nodes, and what the tag points at: unchanged where nothing was built. */
-    const traces = async () => ({
+    const traces = async (): Promise<Record<string, unknown>> => ({
         builds: await Promise.all(names().map((name) => machines.buildsOn(name))),
         ...(await machines.tagged("stable")),
     });

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -147,6 +147,7 @@ describe("secrets", () => {
             writeFileSync(join(place, "encoded"), Buffer.from(secrets.registryCredentials ?? "").toString("base64"));
             expect(secretsInFiles(place, secrets).found.sort()).toEqual([
                 `${join(place, "encoded")}: registryCredentials`,
+                `${join(place, "encoded")}: registryPassword`,
                 `${join(place, "packed")}: keyPassword`,
                 `${join(place, "plain")}: token`,
             ]);
@@ -175,7 +176,10 @@ describe("secrets", () => {
         const { found, files } = secretsInFiles(folder, secrets);
         expect(found).toEqual([]);
         expect(files).toBeGreaterThan(100);
-        expect(readFileSync(stack.path("state/test.json"), "utf8")).toContain("ciphertext");
+        const inState = readdirSync(stack.path("state"), { recursive: true, withFileTypes: true })
+            .filter((entry) => entry.isFile())
+            .map((entry) => readFileSync(join(entry.parentPath, entry.name), "utf8"));
+        expect(inState.join("")).toContain("ciphertext");
         expect(secretsIn(registry.log(), secrets)).toEqual([]);
     }, 60_000);
 

@@ -8,7 +8,7 @@ import { operations as verification } from "../../resources/verification/operati
 import { writeAdvisories, writeAppContext } from "../support/app";
 import { pushDebianImage } from "../support/debian-image";
 import { freePort, MAIN_PROGRAM, type Run, TestStack } from "../support/stack";
-import { cosignVerify, cosignVerifyAttestation, predicates } from "../support/views";
+import { cosignVerify, cosignVerifyAttestation, predicates, RepositoryView } from "../support/views";
 
 const PASSWORD = "not a secret";
 
@@ -17,6 +17,7 @@ const SHORT_NAMES = { spdxjson: predicates.sbom, vuln: predicates.scan, slsaprov
 
 describe("the signatures of a release", () => {
     const stack = new TestStack(MAIN_PROGRAM);
+    let settings: object;
     let released: Run;
     let repository: string;
     let publicKey: string;
@@ -33,7 +34,7 @@ describe("the signatures of a release", () => {
         [ours, other] = await Promise.all([keyPair(), keyPair()]);
         const { privateKey, password } = ours;
         const key = { privateKey, password, publicKey: ours.publicKey };
-        const settings = { registry: { port: await freePort() }, image: { sign: { key } } };
+        settings = { registry: { port: await freePort() }, image: { sign: { key } } };
         writeAppContext(stack.path("app"));
         writeAdvisories(stack.path("advisories"), [
             { id: "BF-2026-0001", severity: "high", package: "openssl", affected: "< 3.0.2", fixed: "3.0.2" },
@@ -110,6 +111,30 @@ describe("the signatures of a release", () => {
         expect(text).toContain(`"platform":"${platform}"`);
         expect(text).toContain(`/node/${built?.node}"`);
     }
+
+    it("are made again, and nothing else, when a refresh finds them lost", async () => {
+        // A writer that takes no turns, on another machine, overwrites the list of what is stored beside a digest.
+        const [child = ""] = children();
+        const view = new RepositoryView(repository);
+        const lists = await view.allAttached([released.outputs.digest, ...children()]);
+        await access(async ({ client, path }) => {
+            const list = await client.headManifest(path, child.replace(":", "-"));
+            await client.deleteManifest(path, list?.digest ?? "");
+        });
+        expect(await view.attached(child)).toEqual([]);
+        expect((await stack.run("refresh", settings)).errors).toEqual([]);
+        const mended = await stack.up(settings);
+        expect([...mended.did].sort()).toEqual([
+            "create app-attest-provenance-linux-amd64",
+            "create app-attest-sbom-linux-amd64",
+            "create app-attest-scan-linux-amd64",
+            "create app-signature",
+        ]);
+        expect(await view.allAttached([released.outputs.digest, ...children()])).toEqual(lists);
+        expect((await cosignVerify(`${repository}@${child}`, publicKey)).exitCode).toBe(0);
+        expect((await stack.run("refresh", settings)).changes).toMatchObject({ update: 0, delete: 0 });
+        expect((await stack.up(settings)).did).toEqual([]);
+    }, 120_000);
 
     it("do not verify with another key, neither for cosign nor for us", async () => {
         for (const digest of [released.outputs.digest, ...children()]) {

@@ -1,14 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import {
-    existsSync,
-    mkdirSync,
-    mkdtempSync,
-    readdirSync,
-    readFileSync,
-    rmSync,
-    symlinkSync,
-    writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -194,8 +185,3 @@ module.exports = { ref: image.ref, digest: image.digest, tags: image.tags, platf
     vulnerabilities: image.vulnerabilities, sbom: image.sbom, signature: image.signature,
     nodes: fleet.nodes, client: fleet.client };
 `;
-
-/** The text of a file in the stack's folder. */
-export function readText(path: string): string {
-    return readFileSync(path, "utf8");
-}

@@ -13,7 +13,7 @@ export interface CommandResult {
 }
 
 /** Runs a tool to its end, whatever its exit code. */
-export function command(
+function command(
     tool: string,
     args: string[],
     options: { env?: Record<string, string>; input?: Buffer } = {},
@@ -96,8 +96,9 @@ export class RepositoryView {
     private async get(path: string): Promise<Buffer | undefined> {
         const slash = this.repository.indexOf("/");
         const url = `http://${this.repository.slice(0, slash)}/v2${this.repository.slice(slash)}/${path}`;
-        const authorization = this.authorization === undefined ? {} : { authorization: this.authorization };
-        const response = await fetch(url, { headers: { accept: MANIFESTS, ...authorization } });
+        const headers: Record<string, string> = { accept: MANIFESTS };
+        if (this.authorization !== undefined) headers.authorization = this.authorization;
+        const response = await fetch(url, { headers });
         if (response.status === 404) return undefined;
         if (!response.ok) throw new Error(`GET ${url} answered ${response.status}`);
         return Buffer.from(await response.arrayBuffer());

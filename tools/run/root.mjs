@@ -18,6 +18,7 @@ const PLACES = ["PATH", "XDG_CACHE_HOME", "BUILDFLEET_CACHE", "BUILDX_CONFIG", "
  */
 export async function againAsRoot(args) {
     say("BuildKit needs root: going on through sudo");
+    /** @type {NodeJS.ProcessEnv} */
     const env = { ...process.env, BUILDX_CONFIG: process.env.BUILDX_CONFIG ?? join(projectRoot, ".buildfleet/buildx") };
     const places = PLACES.flatMap((name) => (env[name] ? [`${name}=${env[name]}`] : []));
     const [command, rest] = asRoot(

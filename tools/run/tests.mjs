@@ -26,8 +26,8 @@ export async function runTests(project, env, args) {
         );
         const skipped = results.numPendingTests + results.numTodoTests;
         const failed = results.numFailedTests + brokenFiles.length;
-        const line = `${results.numPassedTests} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
-        process.stdout.write(`${line}\n`);
+        if (skipped > 0) process.stdout.write(`${skipped} skipped\n`);
+        process.stdout.write(`${results.numPassedTests} passed, ${failed} failed\n`);
         return exitCode;
     } finally {
         rmSync(folder, { recursive: true, force: true });
