@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { RegistryClient, staticCredentials, writeDockerConfig } from "../../drivers/registry";
 import { generateSbom, readSyftJson, type SbomRequest } from "../../drivers/syft";
+import { cacheRoot } from "../../drivers/tools";
 import { createAuthority, issueCertificate } from "../../drivers/x509";
 import { pushDebianImage } from "../support/debian-image";
 import { account, type RunningRegistry, startRegistry } from "../support/registry";
@@ -74,7 +75,8 @@ describe("a bill of materials of an image in a plain-HTTP registry", () => {
         writeFileSync(join(home, ".syft.yaml"), "exclude: ['**/dpkg/**']\n");
         writeFileSync(join(home, ".syft", "config.yaml"), "exclude: ['**/dpkg/**']\n");
         const before = { ...process.env };
-        Object.assign(process.env, { HOME: home, SYFT_EXCLUDE: "**/dpkg/**", SYFT_SELECT_CATALOGERS: "-dpkg" });
+        const variables = { HOME: home, SYFT_EXCLUDE: "**/dpkg/**", SYFT_SELECT_CATALOGERS: "-dpkg" };
+        Object.assign(process.env, variables, { BUILDFLEET_CACHE: cacheRoot() }); // the tools may be below HOME
         try {
             expect(await generateSbom(request)).toMatchObject({ packages: 2 });
         } finally {
