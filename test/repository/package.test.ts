@@ -9,8 +9,12 @@ describe("the package", () => {
     let files: string[];
 
     beforeAll(() => {
-        const options = { cwd: CHECKOUT, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] } as const;
-        const [packed] = JSON.parse(execFileSync("npm", ["pack", "--dry-run", "--json"], options));
+        const [packed] = JSON.parse(
+            execFileSync("npm", ["pack", "--dry-run", "--json"], {
+                cwd: CHECKOUT,
+                stdio: ["ignore", "pipe", "ignore"],
+            }).toString(),
+        );
         files = packed.files.map(({ path }: { path: string }) => path);
     });
 

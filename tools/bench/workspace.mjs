@@ -73,6 +73,7 @@ export class Workspace {
         writeFileSync(join(this.folder, "index.js"), `const pulumi = require("@pulumi/pulumi");\n${program}\n`);
         this.env = {
             ...process.env,
+            NODE_OPTIONS: `--require ${JSON.stringify(join(checkout, "dist/resources/warm-up.js"))}`, // as tools/run.mjs does
             PULUMI_CONFIG_PASSPHRASE: "bench",
             BUILDX_CONFIG: join(this.folder, "buildx"),
             DOCKER_CONFIG: join(this.folder, "docker"),

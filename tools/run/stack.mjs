@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { baseReferences, seedRegistry } from "../seed-registry.mjs";
-import { say, which } from "../setup/context.mjs";
+import { projectRoot, say, which } from "../setup/context.mjs";
 import { embedded } from "./embedded.mjs";
 import { hasOwnBackend, pulumi } from "./pulumi.mjs";
 
@@ -54,6 +54,9 @@ export async function operate(command, { project, stack, config, toolFolder }) {
 function environment(state, engine, toolFolder) {
     const env = { ...process.env };
     if (toolFolder) env.PATH = [toolFolder, env.PATH].filter(Boolean).join(delimiter);
+    // The provider's modules are loaded while the program starts (resources/warm-up.ts).
+    const warmUp = `--require ${JSON.stringify(join(projectRoot, "dist/resources/warm-up.js"))}`;
+    env.NODE_OPTIONS = [env.NODE_OPTIONS, warmUp].filter(Boolean).join(" ");
     const givenByUser = env.PULUMI_CONFIG_PASSPHRASE !== undefined || env.PULUMI_CONFIG_PASSPHRASE_FILE !== undefined;
     if (givenByUser || (engine === pulumi && hasOwnBackend())) return env;
     const file = join(state, "passphrase");
