@@ -1,9 +1,11 @@
 import { defineConfig } from "vitest/config";
 
-// Tests that start daemons and whole stacks run one file at a time: each of them uses all cores, and some of what they
-// prove is that things happen in time.
-const WHOLE = ["test/e2e/**/*.test.ts", "test/engine/**/*.test.ts", "test/resources/**/*.test.ts"];
-const PURE = ["test/**/*.test.ts"];
+// Tests of whole stacks run one file at a time: each of them uses all cores, and some of what they prove is that things
+// happen in time. Those that start single daemons and engines run two at a time, the others as many as there are cores.
+const STACKS = ["test/e2e/**/*.test.ts"];
+const PROCESSES = ["test/engine/**/*.test.ts", "test/resources/**/*.test.ts"];
+
+const timeouts = { testTimeout: 60_000, hookTimeout: 120_000 };
 
 export default defineConfig({
     test: {
@@ -11,22 +13,30 @@ export default defineConfig({
             {
                 test: {
                     name: "parts",
-                    include: PURE,
-                    exclude: WHOLE,
-                    testTimeout: 30_000,
-                    hookTimeout: 60_000,
+                    include: ["test/**/*.test.ts"],
+                    exclude: [...STACKS, ...PROCESSES],
                     sequence: { groupOrder: 0 },
+                    ...timeouts,
                 },
             },
             {
                 test: {
-                    name: "whole",
-                    include: WHOLE,
-                    testTimeout: 60_000,
-                    hookTimeout: 120_000,
+                    name: "processes",
+                    include: PROCESSES,
+                    pool: "forks",
+                    poolOptions: { forks: { maxForks: 2 } },
+                    sequence: { groupOrder: 1 },
+                    ...timeouts,
+                },
+            },
+            {
+                test: {
+                    name: "stacks",
+                    include: STACKS,
                     pool: "forks",
                     poolOptions: { forks: { singleFork: true } },
-                    sequence: { groupOrder: 1 },
+                    sequence: { groupOrder: 2 },
+                    ...timeouts,
                 },
             },
         ],

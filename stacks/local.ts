@@ -4,7 +4,7 @@ import { type LocalSettings, parseLocalSettings } from "../core/local-settings";
 import { LocalFleet, LocalRegistry, MultiPlatformImage, SigningKey } from "../index";
 
 /** A registry, a fleet and one image, all on this machine. */
-export function local(settings: unknown): Record<string, unknown> {
+export async function local(settings: unknown): Promise<Record<string, unknown>> {
     const { registry, nodes, emulation, image, scan, maxParallelism, stateFolder } = parseLocalSettings(
         "buildfleet:settings",
         settings,
@@ -22,6 +22,8 @@ export function local(settings: unknown): Record<string, unknown> {
         folder: join(stateFolder, "fleet"),
     });
     const key = new SigningKey("signing-key");
+    // One turn of the event loop: the daemons and the key are being made while the image is still declared.
+    await new Promise(setImmediate);
     const released = new MultiPlatformImage("image", {
         fleet,
         repository: localRegistry.repository(image.repository),

@@ -2,12 +2,12 @@ import * as pulumi from "@pulumi/pulumi";
 import { SettingsError } from "../core/problems";
 
 /** The programs by name. Each is loaded only when it is picked: nobody pays for a cloud's SDK they do not use. */
-const programs: Record<string, () => (settings: unknown) => Record<string, unknown>> = {
+const programs: Record<string, () => (settings: unknown) => Promise<Record<string, unknown>>> = {
     local: () => require("./local").local,
 };
 
 /** `buildfleet:program` picks the program (default: the one named like the stack), `buildfleet:settings` are its settings. */
-function main(): Record<string, unknown> {
+async function main(): Promise<Record<string, unknown>> {
     const config = new pulumi.Config("buildfleet");
     const name = config.get("program") ?? pulumi.getStack();
     const program = Object.hasOwn(programs, name) ? programs[name] : undefined;
@@ -23,4 +23,4 @@ function main(): Record<string, unknown> {
     return program()(config.getObject("settings") ?? {});
 }
 
-module.exports = main();
+module.exports = main;

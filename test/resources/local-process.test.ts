@@ -177,10 +177,11 @@ describe("a daemon on this machine", () => {
             const module = resolve(__dirname, "../../dist/resources/local-process/operations.js");
             const script = `require(${JSON.stringify(module)}).operations.create(JSON.parse(process.argv[1]))`;
             const parent = spawn(process.execPath, ["-e", script, JSON.stringify(inputs)], { stdio: "ignore" });
+            const exited = once(parent, "exit"); // it may have ended by itself when it is to be killed
             await expect.poll(() => existsSync(pidFile()), { timeout: 20_000, interval: 1 }).toBe(true);
             await new Promise((done) => setTimeout(done, milliseconds)); // the moment of the kill is what varies
             parent.kill("SIGKILL");
-            await once(parent, "exit");
+            await exited;
             const state = await create();
             expect(await answers(state)).toBe(200);
             expect(await orphans(root, [state.pid])).toEqual([]);

@@ -38,11 +38,14 @@ const settings = new pulumi.Config("bench").getObject("settings");
 const registry = new buildfleet.LocalRegistry("registry", { port: settings.port });
 const fleet = new buildfleet.LocalFleet("builders", { registries: registry.nodeSettings });
 const key = new buildfleet.SigningKey("key");
-exports.refs = Array.from({ length: settings.images }, (_, i) => new buildfleet.MultiPlatformImage("image-" + i, {
+module.exports = async () => {
+await new Promise(setImmediate); // as stacks/local.ts does
+return { refs: Array.from({ length: settings.images }, (_, i) => new buildfleet.MultiPlatformImage("image-" + i, {
     fleet, repository: registry.repository("hello-" + i), context: settings.context, platforms: ["linux/amd64", "linux/arm64"],
     version: "1.0.0", emulation: "allow", sign: { key }, scan: { advisories: settings.context + "/advisories" },
     buildArgs: { BASE: settings.base, BUILD_BASE: settings.buildBase, VERSION: "1.0." + i },
-}).ref);
+}).ref) };
+};
 `;
 
 async function settingsFor(/** @type {number} */ images) {
