@@ -1,11 +1,13 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, statSync, writeSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 
 let counter = 0;
 
 /**
  * Writes a file so that a reader, or a crash, sees the old bytes or the new ones and nothing between.
- * A file that already has these bytes and this mode is left alone.
+ * A file that already has these bytes and this mode is left alone. It is not synced: nothing that is written so is
+ * believed unread (certificates are compared, documents are named by their digest), and while BuildKit unpacks
+ * layers on the same disk, a sync waits for those.
  */
 export function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o644): void {
     const bytes = Buffer.from(content as Uint8Array);
@@ -16,12 +18,6 @@ export function writeFileAtomic(path: string, content: string | Uint8Array, mode
     }
     mkdirSync(dirname(path), { recursive: true });
     const temporary = `${path}.${process.pid}.${counter++}.tmp`;
-    const file = openSync(temporary, "w", mode);
-    try {
-        writeSync(file, bytes);
-        fsyncSync(file);
-    } finally {
-        closeSync(file);
-    }
+    writeFileSync(temporary, bytes, { mode });
     renameSync(temporary, path);
 }

@@ -125,7 +125,7 @@ async function operate(options: EngineOptions, project: Project, file: string, r
 
 async function maintain(command: Command, run: Run): Promise<Properties> {
     await (command === "destroy" ? destroy(run) : refresh(run));
-    await run.store.flush();
+    await run.store.settle();
     return stackOutputs(run.store);
 }
 
@@ -167,7 +167,7 @@ async function update(
         }
         if (!report.failed) await deployment.finish();
         const store = await loading;
-        if (!preview) await store.flush();
+        if (!preview) await store.settle();
         return deployment.outputs ?? stackOutputs(store);
     } finally {
         options.signal.removeEventListener("abort", stop);

@@ -170,6 +170,18 @@ export class StateStore {
         return this.queued;
     }
 
+    /**
+     * The end of a run: also on the disk itself. Before that, a step waits only until the file is replaced: that is
+     * enough for a process that is killed, and a sync waits for all that the machine writes meanwhile.
+     */
+    async settle(): Promise<void> {
+        await this.flush();
+        const handle = await open(this.file, constants.O_RDONLY).catch((error: NodeJS.ErrnoException) => {
+            if (error.code !== "ENOENT") throw error; // nothing was ever recorded
+        });
+        await handle?.sync().finally(() => handle.close());
+    }
+
     private async write(): Promise<void> {
         const text = `${JSON.stringify(await this.export())}\n`;
         await mkdir(dirname(this.file), { recursive: true, mode: 0o700 });
@@ -177,7 +189,6 @@ export class StateStore {
         const handle = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600);
         try {
             await handle.writeFile(text);
-            await handle.sync();
         } finally {
             await handle.close();
         }

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import * as pulumi from "@pulumi/pulumi";
 import { type LocalSettings, parseLocalSettings } from "../core/local-settings";
 import { LocalFleet, LocalRegistry, MultiPlatformImage, SigningKey } from "../index";
 
@@ -22,8 +23,8 @@ export async function local(settings: unknown): Promise<Record<string, unknown>>
         folder: join(stateFolder, "fleet"),
     });
     const key = new SigningKey("signing-key");
-    // One turn of the event loop: the daemons and the key are being made while the image is still declared.
-    await new Promise(setImmediate);
+    // The daemons are being made while the image is still declared: their parents are known to the engine then.
+    await declared(localRegistry, fleet);
     const released = new MultiPlatformImage("image", {
         fleet,
         repository: localRegistry.repository(image.repository),
@@ -40,6 +41,12 @@ export async function local(settings: unknown): Promise<Record<string, unknown>>
     });
     const { ref, digest, tags, platforms, vulnerabilities, sbom, signature } = released;
     return { ref, digest, tags, platforms, vulnerabilities, sbom, signature };
+}
+
+/** Components are registered at once, in previews too; their children's registrations are on their way one turn later. */
+async function declared(...components: pulumi.ComponentResource[]): Promise<void> {
+    await new Promise((done) => pulumi.all(components.map(({ urn }) => urn)).apply(done));
+    await new Promise(setImmediate);
 }
 
 /**

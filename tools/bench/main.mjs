@@ -39,7 +39,8 @@ const registry = new buildfleet.LocalRegistry("registry", { port: settings.port 
 const fleet = new buildfleet.LocalFleet("builders", { registries: registry.nodeSettings });
 const key = new buildfleet.SigningKey("key");
 module.exports = async () => {
-await new Promise(setImmediate); // as stacks/local.ts does
+await new Promise((done) => pulumi.all([registry.urn, fleet.urn]).apply(done)); // as stacks/local.ts does
+await new Promise(setImmediate);
 return { refs: Array.from({ length: settings.images }, (_, i) => new buildfleet.MultiPlatformImage("image-" + i, {
     fleet, repository: registry.repository("hello-" + i), context: settings.context, platforms: ["linux/amd64", "linux/arm64"],
     version: "1.0.0", emulation: "allow", sign: { key }, scan: { advisories: settings.context + "/advisories" },
