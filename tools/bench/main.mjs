@@ -44,7 +44,8 @@ await new Promise(setImmediate);
 return { refs: Array.from({ length: settings.images }, (_, i) => new buildfleet.MultiPlatformImage("image-" + i, {
     fleet, repository: registry.repository("hello-" + i), context: settings.context, platforms: ["linux/amd64", "linux/arm64"],
     version: "1.0.0", emulation: "allow", sign: { key }, scan: { advisories: settings.context + "/advisories" },
-    buildArgs: { BASE: settings.base, BUILD_BASE: settings.buildBase, VERSION: "1.0." + i },
+    buildArgs: { BASE: settings.base, BUILD_BASE: settings.buildBase, VERSION: "1.0.0" },
+    labels: { "org.opencontainers.image.title": "hello-" + i },
 }).ref) };
 };
 `;
