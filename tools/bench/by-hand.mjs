@@ -17,10 +17,7 @@ export async function byHand({ storage, base, advisories }) {
         mkdirSync(join(folder, "registry"));
         if (existsSync(storage)) cpSync(storage, join(folder, "registry"), { recursive: true });
         await writeConfiguration(folder, ports);
-        const { generateKeyPair } = library("drivers/cosign.js");
         const { advisoryDatabase } = library("drivers/scanners/advisories.js");
-        const password = "bench";
-        const { privateKey, publicKey } = await generateKeyPair(password);
         const env = {
             ...process.env,
             W: folder,
@@ -32,9 +29,7 @@ export async function byHand({ storage, base, advisories }) {
             NODE_amd64: `127.0.0.1:${ports.amd64}`,
             NODE_arm64: `127.0.0.1:${ports.arm64}`,
             GRYPE_DB_CACHE_DIR: (await advisoryDatabase(advisories)).path,
-            SIGNING_KEY: privateKey,
-            PUBLIC_KEY: publicKey,
-            COSIGN_PASSWORD: password,
+            COSIGN_PASSWORD: "bench",
             OTEL_TRACES_EXPORTER: "none",
         };
         const run = await timed("bash", [join(checkout, "tools/bench/by-hand.sh")], { cwd: folder, env });

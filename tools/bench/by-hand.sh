@@ -3,8 +3,8 @@
 # order, side by side where they may be. It checks less (no other key, no architecture of the binary) and recovers from nothing.
 #
 # Takes from its environment: W (folder with the daemons' configuration and the certificates), REGISTRY (host:port),
-# BASE, BUILD_BASE, CONTEXT, VERSION, GRYPE_DB_CACHE_DIR, SIGNING_KEY, COSIGN_PASSWORD, PUBLIC_KEY, NODE_amd64, NODE_arm64
-# (host:port of each BuildKit node).
+# BASE, BUILD_BASE, CONTEXT, VERSION, GRYPE_DB_CACHE_DIR, COSIGN_PASSWORD, NODE_amd64, NODE_arm64 (host:port of each BuildKit
+# node).
 : "${W:?}" "${REGISTRY:?}" "${BASE:?}" "${BUILD_BASE:?}" "${CONTEXT:?}" "${VERSION:?}" "${NODE_amd64:?}" "${NODE_arm64:?}"
 set -euo pipefail
 cd "$W"
@@ -12,7 +12,7 @@ repository=$REGISTRY/hello
 export BUILDX_CONFIG=$W/buildx
 export SYFT_REGISTRY_INSECURE_USE_HTTP=true SYFT_CHECK_FOR_APP_UPDATE=false GRYPE_CHECK_FOR_APP_UPDATE=false
 export GRYPE_DB_AUTO_UPDATE=false GRYPE_DB_VALIDATE_AGE=false
-signing=(--key env://SIGNING_KEY --signing-config "$W/signing-config.json" --trusted-root "$W/trusted-root.json" --allow-http-registry)
+signing=(--key "$W/cosign.key" --signing-config "$W/signing-config.json" --trusted-root "$W/trusted-root.json" --allow-http-registry)
 
 until_answers() { # host:port
     until (exec 3<>"/dev/tcp/${1%:*}/${1#*:}") 2>/dev/null; do sleep 0.02; done
@@ -27,7 +27,7 @@ sign() { # digest
 }
 
 verify() { # digest
-    cosign verify --key env://PUBLIC_KEY --insecure-ignore-tlog --allow-http-registry -o json "$repository@$1" >>"$W/log" 2>&1
+    cosign verify --key "$W/cosign.pub" --insecure-ignore-tlog --allow-http-registry -o json "$repository@$1" >>"$W/log" 2>&1
 }
 
 build() { # architecture
@@ -64,6 +64,7 @@ inspect() { # architecture: test, bill of materials, scan, their attestations
 platform() { # architecture
     build "$1"
     : >"$W/$1.built"
+    until [ -s "$W/cosign.pub" ]; do sleep 0.02; done
     inspect "$1"
 }
 
@@ -79,6 +80,8 @@ child() { # architecture: its descriptor
     printf '{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"%s","size":%s,"platform":{"architecture":"%s","os":"linux"}}' \
         "$digest" "$size" "$1"
 }
+
+cosign generate-key-pair --output-key-prefix "$W/cosign" >>"$W/log" 2>&1 &
 
 registry serve "$W/registry.yml" >>"$W/log" 2>&1 &
 pids=($!)
