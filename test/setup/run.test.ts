@@ -1,9 +1,9 @@
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { readEvents } from "../../tools/run/pulumi.mjs";
+import { isHeldByTheDead, readEvents } from "../../tools/run/pulumi.mjs";
 import { toJson, toText } from "../../tools/run/report.mjs";
 import { operate, removeLeftovers } from "../../tools/run/stack.mjs";
 import { standIn } from "../support/stand-in";
@@ -186,4 +186,27 @@ test("what it does not know is refused before anything is set up", () => {
         expect(stderr).toContain("usage:");
         expect(stdout).toBe("");
     }
+});
+
+describe("the lock of a run that was killed", () => {
+    test("is told from one that is held, from another machine's, and from another stack's", () => {
+        const backend = mkdtempSync(join(tmpdir(), "buildfleet-backend-"));
+        const folder = join(backend, ".pulumi/locks/organization/buildfleet/local");
+        const lock = (name: string, pid: number, host = hostname()) =>
+            writeFileSync(join(folder, `${name}.json`), JSON.stringify({ pid, username: "u", hostname: host }));
+        try {
+            expect(isHeldByTheDead(backend, "local")).toBe(false);
+            mkdirSync(folder, { recursive: true });
+            expect(isHeldByTheDead(backend, "local")).toBe(false);
+            lock("killed", 2 ** 22 + 1);
+            expect(isHeldByTheDead(backend, "local")).toBe(true);
+            expect(isHeldByTheDead(backend, "other")).toBe(false);
+            lock("alive", process.pid);
+            expect(isHeldByTheDead(backend, "local")).toBe(false);
+            lock("alive", 2 ** 22 + 1, "another-machine");
+            expect(isHeldByTheDead(backend, "local")).toBe(false);
+        } finally {
+            rmSync(backend, { recursive: true, force: true });
+        }
+    });
 });

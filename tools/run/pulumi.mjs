@@ -1,8 +1,8 @@
 // The Pulumi CLI, where it is on PATH.
 
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
-import { join } from "node:path";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { homedir, hostname, tmpdir } from "node:os";
+import { join, sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import { runChild } from "./child.mjs";
 
@@ -30,6 +30,9 @@ export const pulumi = {
         const at = { cwd: project, env };
         const selected = await runChild("pulumi", ["stack", "select", "--create", stack, "--non-interactive"], at);
         if (selected.exitCode !== 0) return { exitCode: selected.exitCode, outputs: {}, errors: [] };
+        if (!hasOwnBackend(given) && isHeldByTheDead(join(state, "pulumi"), stack)) {
+            await runChild("pulumi", ["cancel", "--yes", "--stack", stack, "--non-interactive"], at);
+        }
         // The events are a file's, so that the display stays the CLI's own.
         const folder = mkdtempSync(join(tmpdir(), "buildfleet-events-"));
         try {
@@ -45,6 +48,24 @@ export const pulumi = {
         }
     },
 };
+
+/**
+ * Whether a stack of our own backend is locked by runs of this machine that were killed, and by no other: the CLI would
+ * refuse until somebody says `pulumi cancel`.
+ *
+ * @param {string} backend folder
+ * @param {string} stack
+ */
+export function isHeldByTheDead(backend, stack) {
+    const locks = join(backend, ".pulumi/locks");
+    if (!existsSync(locks)) return false;
+    const held = readdirSync(locks, { recursive: true, encoding: "utf8" })
+        .filter((path) => path.endsWith(".json") && path.split(sep).includes(stack))
+        .map((path) => JSON.parse(readFileSync(join(locks, path), "utf8")));
+    const isDead = (/** @type {{pid: number, hostname: string}} */ lock) =>
+        lock.hostname === hostname() && !existsSync(`/proc/${lock.pid}`);
+    return held.length > 0 && held.every(isDead);
+}
 
 /**
  * @param {string} stack
