@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 // Tests of whole stacks run one file at a time: each of them uses all cores, and some of what they prove is that things
-// happen in time. Those that start single daemons and engines run two at a time, the others as many as there are cores.
+// happen in time. The others run as many at a time as there are cores; those that start daemons and engines after the rest.
 const STACKS = ["test/e2e/**/*.test.ts"];
 const PROCESSES = ["test/engine/**/*.test.ts", "test/resources/**/*.test.ts"];
 
@@ -24,7 +24,6 @@ export default defineConfig({
                     name: "processes",
                     include: PROCESSES,
                     pool: "forks",
-                    poolOptions: { forks: { maxForks: 2 } },
                     sequence: { groupOrder: 1 },
                     ...timeouts,
                 },
