@@ -77,6 +77,8 @@ async function writeConfiguration(folder, ports) {
             `${node}.toml`,
             [
                 `root = "${folder}/${node}"`,
+                "[otel]", // two daemons on one machine need a socket each
+                `socketPath = "${folder}/${node}.sock"`,
                 "[grpc]",
                 `address = ["tcp://127.0.0.1:${ports[node]}"]`,
                 "[grpc.tls]",

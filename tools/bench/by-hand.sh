@@ -15,7 +15,11 @@ export GRYPE_DB_AUTO_UPDATE=false GRYPE_DB_VALIDATE_AGE=false
 signing=(--key "$W/cosign.key" --signing-config "$W/signing-config.json" --trusted-root "$W/trusted-root.json" --allow-http-registry)
 
 until_answers() { # host:port
-    until (exec 3<>"/dev/tcp/${1%:*}/${1#*:}") 2>/dev/null; do sleep 0.02; done
+    local end=$((SECONDS + 30))
+    until (exec 3<>"/dev/tcp/${1%:*}/${1#*:}") 2>/dev/null; do
+        [ "$SECONDS" -lt "$end" ] || { echo "$1 does not answer" >&2; exit 1; }
+        sleep 0.02
+    done
 }
 
 attest() { # digest type predicate; the statements about one digest must take turns: they share a tag
