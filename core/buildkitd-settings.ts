@@ -54,6 +54,14 @@ export interface BuildkitdSettings {
         maxParallelism?: number;
         /** `bridge` needs the CNI plugins; `host` lets build steps reach all that the machine reaches. */
         networkMode?: "auto" | "host" | "bridge" | "cni";
+        /** Name of the bridge that `networkMode: "bridge"` makes; at most 15 characters. */
+        bridgeName?: string;
+        /** Its IPv4 network, as CIDR: `10.10.0.0/16`. */
+        bridgeSubnet?: string;
+        /** Folder of the CNI plugins, for a BuildKit that came without its own (`buildkit-cni-bridge` and others on its PATH). */
+        cniBinaryPath?: string;
+        /** Network namespaces kept ready for build steps. */
+        cniPoolSize?: number;
         /** Whether caches are collected at all. Default true. */
         gc?: boolean;
         gcpolicy?: BuildkitdGcPolicy[];

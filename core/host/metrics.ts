@@ -1,0 +1,7 @@
+/** The metrics of a node, as files/metrics.sh writes them; each has the dimensions `Fleet` and `Node`. */
+export const METRICS = {
+    diskUsedPercent: "DiskUsedPercent",
+    cacheBytes: "CacheBytes",
+    buildsRunning: "BuildsRunning",
+    certificateDaysLeft: "CertificateDaysLeft",
+} as const;

@@ -1,0 +1,109 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from "node:http";
+import { dirname, join } from "node:path";
+import { type HostSettings, hostFiles } from "../../core/host";
+
+/**
+ * A machine for the real scripts without a machine: this one's file system under an overlay, a network namespace of its own with
+ * the metadata service's address on its loopback device. What a script writes is thrown away with the room.
+ */
+export class HostRoom {
+    readonly folder = mkdtempSync("/tmp/buildfleet-room-");
+    /** Of the room's first process; its root is the room's. */
+    private pid = "";
+    private holder: ChildProcess | undefined;
+    private server: Server | undefined;
+
+    /** @param route who plays the metadata service and AWS, for every request to port 80 in the room, by its `Host`. */
+    async open(route: (headers: IncomingHttpHeaders) => RequestListener): Promise<this> {
+        for (const name of ["upper", "work", "root"]) mkdirSync(join(this.folder, name));
+        const socket = join(this.folder, "aws.sock");
+        this.server = createServer((request, response) => route(request.headers)(request, response)).listen(socket);
+        await once(this.server, "listening");
+        this.holder = spawn("unshare", ["--mount", "--net", "--pid", "--fork", "--kill-child", "bash", "-c", SETUP], {
+            cwd: this.folder,
+            env: { ...process.env, NODE: process.execPath, FORWARD },
+            stdio: ["ignore", "pipe", "inherit"],
+        });
+        const { stdout } = this.holder;
+        if (!stdout) throw new Error("the room has no output");
+        const ended = once(this.holder, "exit").then(() => Promise.reject(new Error("the room could not be made")));
+        await Promise.race([once(stdout, "data"), ended]);
+        const { pid } = this.holder;
+        this.pid = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+        return this;
+    }
+
+    /** Writes what a machine with these settings gets. */
+    install(settings: HostSettings): void {
+        for (const { path, mode, content } of hostFiles(settings)) {
+            this.write(path, content, Number.parseInt(mode, 8));
+        }
+    }
+
+    write(path: string, content: string | Buffer, mode = 0o644): void {
+        const target = join(`/proc/${this.pid}/root`, path);
+        mkdirSync(dirname(target), { recursive: true });
+        writeFileSync(target, content, { mode });
+    }
+
+    /** Runs a command in the room, to its end. */
+    run(command: string, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+        const enter = ["--target", this.pid, "--mount", "--net", "--pid", "--root", "--wdns=/", "--", command, ...args];
+        const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" };
+        return new Promise((resolve) => {
+            execFile("nsenter", enter, { env, maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
+                resolve({ code: error ? ((error.code as unknown as number) ?? 1) : 0, stdout, stderr });
+            });
+        });
+    }
+
+    script(name: string, ...args: string[]) {
+        return this.run(`/usr/local/libexec/buildfleet/${name}`, ...args);
+    }
+
+    async close(): Promise<void> {
+        if (this.holder && this.holder.exitCode === null && this.holder.signalCode === null) {
+            this.holder.kill("SIGKILL");
+            await once(this.holder, "exit");
+        }
+        this.server?.closeAllConnections();
+        this.server?.close();
+        rmSync(this.folder, { recursive: true, force: true });
+    }
+}
+
+/** In the room, port 80 of all its addresses leads to the test's own server. */
+const FORWARD = `
+const net = require("node:net");
+const answer = (client) => {
+    const server = net.connect("/run/outer/aws.sock");
+    client.pipe(server).pipe(client);
+    client.on("error", () => server.destroy());
+    server.on("error", () => client.destroy());
+};
+net.createServer(answer).listen(80, "0.0.0.0", () => console.log("ready"));
+`;
+
+const SETUP = `
+set -e
+mount -t overlay overlay -o lowerdir=/,upperdir=$PWD/upper,workdir=$PWD/work root
+cd root
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+mount -t tmpfs tmpfs dev
+cp -a /dev/{null,zero,full,random,urandom,tty,ptmx,loop*} dev
+mkdir dev/pts dev/shm
+mount -t devpts devpts dev/pts
+touch dev/console
+mount -t tmpfs tmpfs run
+mount -t tmpfs tmpfs tmp
+mkdir run/outer
+mount --bind .. run/outer
+ip link set lo up
+ip address add 169.254.169.254/32 dev lo
+exec chroot . "$NODE" -e "$FORWARD"
+`;
