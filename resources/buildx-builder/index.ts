@@ -1,6 +1,21 @@
 import * as pulumi from "@pulumi/pulumi";
 import { OperationsResource } from "../dynamic";
 
+/** The instance that a node is, for one that may be stopped while nobody builds. */
+export interface Ec2Machine {
+    /** `i-0123456789abcdef0` */
+    instanceId: pulumi.Input<string>;
+    /** `eu-central-1` */
+    region: pulumi.Input<string>;
+    /** How long a stopped one may take until BuildKit answers, in seconds; default 180. */
+    wakeTimeoutSeconds?: pulumi.Input<number>;
+    /**
+     * Reach it through a port forwarding of AWS Systems Manager's Session Manager instead of by its address; default no. Needs
+     * `session-manager-plugin` (newer than 1.2.497.0) on PATH. Of the endpoint only the port counts then.
+     */
+    tunnel?: pulumi.Input<boolean>;
+}
+
 /** A machine that runs BuildKit. */
 export interface BuilderNode {
     /** Unique in its fleet; shown in outputs and errors. */
@@ -11,6 +26,11 @@ export interface BuilderNode {
     platforms: pulumi.Input<pulumi.Input<string>[]>;
     /** Name in its certificate, where that is not the host's. */
     serverName?: pulumi.Input<string>;
+    /**
+     * Its instance on EC2. A stopped one is started when a builder is registered on it, and waited for; previews only look.
+     * Default none: a machine that does not answer is left out.
+     */
+    ec2?: pulumi.Input<Ec2Machine>;
 }
 
 /** What lets a client in to the nodes; PEM. */

@@ -1,7 +1,4 @@
 import { isDeepStrictEqual } from "node:util";
-import { place } from "../../core/placement";
-import { Platform } from "../../core/platform";
-import { type BuildkitEndpoint, BuildkitError, type BuildkitInfo, probe } from "../../drivers/buildkit";
 import {
     type ClientCertificate,
     certificateFolder,
@@ -10,21 +7,12 @@ import {
     readCertificate,
     registerBuilder,
 } from "../../drivers/buildx";
+import { progress } from "../../drivers/progress";
 import { changedInputs, defineOperations, isUnknown } from "../operations";
+import { type Candidate, choose, rouse, type Wanted } from "./candidates";
 
-interface Node {
+export interface Inputs extends Wanted {
     name: string;
-    endpoint: string;
-    platforms: string[];
-    serverName?: string;
-}
-
-export interface Inputs {
-    name: string;
-    platform: string;
-    emulation: "refuse" | "allow";
-    placementKey: string;
-    nodes: Node[];
     client?: ClientCertificate;
 }
 
@@ -33,63 +21,6 @@ interface State extends Inputs {
     endpoint: string;
     emulated: boolean;
     nativePlatform: string;
-}
-
-interface Candidate extends Node {
-    info?: BuildkitInfo;
-    native: boolean;
-    problem?: string;
-}
-
-const SILENCE_MS = 5_000;
-/** Nodes that let a probe wait to its end, and when: the diff, the update after it and the next image wait for them once. */
-const silent = new Map<string, { at: number; error: BuildkitError }>();
-
-async function ask(node: BuildkitEndpoint): Promise<BuildkitInfo> {
-    const before = silent.get(node.endpoint);
-    if (before && Date.now() - before.at < SILENCE_MS) throw before.error;
-    try {
-        return await probe(node);
-    } catch (error) {
-        if (error instanceof BuildkitError && error.silent) silent.set(node.endpoint, { at: Date.now(), error });
-        throw error;
-    }
-}
-
-async function examine(node: Node, inputs: Inputs): Promise<Candidate> {
-    const platform = Platform.parse(inputs.platform);
-    const tls = inputs.client ? { ...inputs.client, serverName: node.serverName } : undefined;
-    try {
-        const info = await ask({ endpoint: node.endpoint, tls });
-        if (!info.platforms.some((claimed) => Platform.parse(claimed).equals(platform)))
-            return {
-                ...node,
-                info,
-                native: false,
-                problem: `is ${info.nativePlatform} and can't run ${inputs.platform}`,
-            };
-        // The daemon claims the variant; what is left to tell is its own architecture from an emulated one.
-        const { os, architecture } = platform;
-        const native = Platform.parse(`${os}/${architecture}`).runsNativelyOn(Platform.parse(info.nativePlatform));
-        if (!native && inputs.emulation !== "allow")
-            return { ...node, info, native, problem: `is ${info.nativePlatform} and would emulate ${inputs.platform}` };
-        return { ...node, info, native };
-    } catch (error) {
-        return { ...node, native: false, problem: error instanceof Error ? error.message : String(error) };
-    }
-}
-
-/** Probes every node that declares the platform, side by side, and takes the first by placement; native ones first. */
-async function choose(inputs: Inputs): Promise<{ chosen: Candidate | undefined; examined: Candidate[] }> {
-    const platform = Platform.parse(inputs.platform);
-    const candidates = inputs.nodes.filter((node) =>
-        node.platforms.some((declared) => Platform.parse(declared).equals(platform)),
-    );
-    const examined = await Promise.all(candidates.map((node) => examine(node, inputs)));
-    const usable = examined.filter((candidate) => !candidate.problem);
-    const native = usable.filter((candidate) => candidate.native);
-    const [chosen] = place(inputs.placementKey, native.length > 0 ? native : usable);
-    return { chosen, examined };
 }
 
 function refusal(inputs: Inputs, examined: Candidate[]): Error {
@@ -107,28 +38,46 @@ function refusal(inputs: Inputs, examined: Candidate[]): Error {
     return new Error([head, ...lines, `next: ${next}`].join("\n"));
 }
 
+/**
+ * Registers the best node that can be had: one that sleeps is woken, and where that fails the next one is tried. Takes as
+ * long as that takes.
+ */
 async function register(inputs: Inputs): Promise<State> {
-    const { chosen, examined } = await choose(inputs);
-    if (!chosen?.info) throw refusal(inputs, examined);
-    await registerBuilder({
-        name: inputs.name,
-        platform: inputs.platform,
-        endpoint: chosen.endpoint,
-        serverName: chosen.serverName,
-        tls: inputs.client,
-    });
-    return {
-        ...inputs,
-        nodeName: chosen.name,
-        endpoint: chosen.endpoint,
-        emulated: !chosen.native,
-        nativePlatform: chosen.info.nativePlatform,
-    };
+    const { ranked, examined } = await choose(inputs);
+    const failed = new Map<string, Candidate>();
+    for (const candidate of ranked) {
+        const chosen = await rouse(candidate, inputs);
+        if (!chosen.info || chosen.problem) {
+            failed.set(chosen.name, chosen);
+            const others = ranked.length - failed.size;
+            if (others > 0) progress(`builder node ${chosen.name}: ${chosen.problem}; trying the next`, true);
+            continue;
+        }
+        await registerBuilder({
+            name: inputs.name,
+            platform: inputs.platform,
+            endpoint: chosen.endpoint,
+            serverName: chosen.serverName,
+            tls: inputs.client,
+        });
+        return {
+            ...inputs,
+            nodeName: chosen.name,
+            endpoint: chosen.endpoint,
+            emulated: !chosen.native,
+            nativePlatform: chosen.info.nativePlatform,
+        };
+    }
+    throw refusal(
+        inputs,
+        examined.map((candidate) => failed.get(candidate.name) ?? candidate),
+    );
 }
 
 /** What the store should say, and does not; every item is something the next update mends. */
 function drift(state: State, inputs: Inputs, chosen: Candidate | undefined): string[] {
-    if (!chosen) return ["endpoint"];
+    // One that sleeps is woken by the update; looking at it must not.
+    if (!chosen || chosen.asleep) return ["endpoint"];
     const entry = readBuilder(inputs.name);
     const differs: string[] = [];
     if (chosen.endpoint !== state.endpoint || chosen.name !== state.nodeName) differs.push("endpoint");
@@ -152,7 +101,8 @@ export const operations = defineOperations<Inputs, State>({
         // A node that came or went is a change only when it changes where this platform is built: see `drift`.
         const changed = changedInputs(state, inputs, ["nodes", "client"]);
         if (changed.length > 0 || isUnknown(inputs)) return changed.length > 0 ? changed : ["nodes"];
-        return drift(state, inputs, (await choose(inputs)).chosen);
+        const { ranked } = await choose(inputs);
+        return drift(state, inputs, ranked[0]);
     },
     async delete(state) {
         await forgetBuilder(state.name);

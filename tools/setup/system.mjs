@@ -3,11 +3,21 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { exists, hostArchitecture, SetupError, timed, which } from "./context.mjs";
+import { findPython } from "./moto.mjs";
 import { asRoot, run } from "./process.mjs";
 
 const NODE_MINIMUM = [20, 19];
 
-/** Packages by the command that shows they are there: a runc that came with Docker is as good as the distribution's. */
+/**
+ * A package, by the command that shows it is there: a runc that came with Docker is as good as the distribution's.
+ *
+ * @typedef {object} Package
+ * @property {string} name
+ * @property {string} command
+ * @property {() => boolean} [present] for a package that shows by something else
+ */
+
+/** @type {Package[]} */
 const PACKAGES = [
     { name: "runc", command: "runc" },
     {
@@ -17,6 +27,27 @@ const PACKAGES = [
     { name: "skopeo", command: "skopeo" },
     { name: "mmdebstrap", command: "mmdebstrap" },
 ];
+
+/** @type {Package[]} What only the tests need. */
+export const TEST_PACKAGES = [
+    { name: "python3-venv", command: "python3", present: () => findPython() !== undefined },
+    ...emulatorPackages(hostArchitecture()),
+];
+
+/**
+ * What boots a machine of an architecture.
+ *
+ * @param {string} architecture
+ * @returns {Package[]}
+ */
+export function emulatorPackages(architecture) {
+    return [
+        architecture === "amd64"
+            ? { name: "qemu-system-x86", command: "qemu-system-x86_64" }
+            : { name: "qemu-system-arm", command: "qemu-system-aarch64" },
+        { name: "qemu-utils", command: "qemu-img" },
+    ];
+}
 
 /** Checks Node's version and the distribution. */
 export function requirePlatform() {
@@ -32,9 +63,11 @@ export function requirePlatform() {
 }
 
 /** Names of the packages whose commands are missing. */
-export function missingPackages() {
+export function missingPackages(packages = PACKAGES) {
     const folders = [...(process.env.PATH ?? "").split(":").filter(Boolean), "/usr/sbin", "/sbin"];
-    return PACKAGES.filter(({ command }) => !which(command, folders)).map(({ name }) => name);
+    const isPresent = (/** @type {Package} */ { command, present }) =>
+        present ? present() : which(command, folders) !== undefined;
+    return packages.filter((one) => !isPresent(one)).map(({ name }) => name);
 }
 
 /** @param {string[]} names */

@@ -1,0 +1,146 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { place } from "../../core/placement";
+import { Platform } from "../../core/platform";
+import { type BuildkitEndpoint, BuildkitError, type BuildkitInfo, probe } from "../../drivers/buildkit";
+import type { ClientCertificate } from "../../drivers/buildx";
+import { type Ec2Node, look, type Node, reach, wake } from "./machine";
+
+/** What decides which node builds a platform. */
+export interface Wanted {
+    platform: string;
+    emulation: "refuse" | "allow";
+    placementKey: string;
+    nodes: Node[];
+    client?: ClientCertificate;
+}
+
+/** A node that declares the platform, and what was found out about it. */
+export interface Candidate extends Node {
+    /** What its daemon says; absent where it does not answer. */
+    info?: BuildkitInfo;
+    /** Whether its own architecture is the platform's. */
+    native: boolean;
+    /** Its machine is stopped, stopping or starting, and can be woken. */
+    asleep?: boolean;
+    /** Why it can't build. */
+    problem?: string;
+}
+
+const SILENCE_MS = 5_000;
+/** Nodes that let a probe wait to its end, and when: the diff, the update after it and the next image wait for them once. */
+const silent = new Map<string, { at: number; error: BuildkitError }>();
+
+async function ask(node: BuildkitEndpoint): Promise<BuildkitInfo> {
+    const before = silent.get(node.endpoint);
+    if (before && Date.now() - before.at < SILENCE_MS) throw before.error;
+    try {
+        return await probe(node);
+    } catch (error) {
+        if (error instanceof BuildkitError && error.silent) silent.set(node.endpoint, { at: Date.now(), error });
+        throw error;
+    }
+}
+
+const toText = (error: unknown) => (error instanceof Error ? error.message : String(error));
+const isEc2 = (node: Node): node is Ec2Node => node.ec2 !== undefined;
+
+/** Whether a machine of this platform runs the wanted one by itself. */
+function runsNatively(wanted: Wanted, own: string): boolean {
+    const { os, architecture } = Platform.parse(wanted.platform);
+    return Platform.parse(`${os}/${architecture}`).runsNativelyOn(Platform.parse(own));
+}
+
+/** Judges a node by what its daemon says. */
+function judge(node: Node, info: BuildkitInfo, wanted: Wanted): Candidate {
+    const platform = Platform.parse(wanted.platform);
+    if (!info.platforms.some((claimed) => Platform.parse(claimed).equals(platform)))
+        return {
+            ...node,
+            info,
+            native: false,
+            problem: `is ${info.nativePlatform} and can't run ${wanted.platform}`,
+        };
+    // The daemon claims the variant; what is left to tell is its own architecture from an emulated one.
+    const native = runsNatively(wanted, info.nativePlatform);
+    if (!native && wanted.emulation !== "allow")
+        return { ...node, info, native, problem: `is ${info.nativePlatform} and would emulate ${wanted.platform}` };
+    return { ...node, info, native };
+}
+
+async function knock(node: Node, wanted: Wanted): Promise<Candidate> {
+    const tls = wanted.client ? { ...wanted.client, serverName: node.serverName } : undefined;
+    try {
+        const endpoint = await reach(node);
+        return judge({ ...node, endpoint }, await ask({ endpoint, tls }), wanted);
+    } catch (error) {
+        return { ...node, native: false, problem: toText(error) };
+    }
+}
+
+/** EC2 is asked when the node has not answered by then: asking loads the SDK and needs credentials, and most nodes are up. */
+const BEFORE_ASKING_EC2_MS = 250;
+
+async function examineMachine(node: Ec2Node, wanted: Wanted): Promise<Candidate> {
+    // A tunnel leads only to a machine that runs.
+    const knocked = node.ec2.tunnel ? undefined : knock(node, wanted);
+    const early = await Promise.race([knocked, delay(knocked ? BEFORE_ASKING_EC2_MS : 0)]);
+    if (early?.info) return early;
+    const looked = look(node).then(
+        async (found): Promise<Candidate> => {
+            const { machine } = found;
+            if (machine.state === "running") {
+                const answer = await (knocked ?? knock(node, wanted));
+                if (answer.info) return answer;
+                if (!found.asleep) return { ...answer, problem: `${answer.problem}; ${found.problem}` };
+            }
+            if (!found.asleep) return { ...node, native: false, problem: found.problem };
+            const own = `linux/${machine.architecture}`;
+            const native = runsNatively(wanted, own);
+            if (!native && wanted.emulation !== "allow")
+                return { ...node, native, problem: `is ${own} and would emulate ${wanted.platform}` };
+            return { ...node, native, asleep: true };
+        },
+        async (error): Promise<Candidate> => {
+            const answer = await knocked;
+            if (answer?.info) return answer;
+            return { ...node, native: false, problem: [answer?.problem, toText(error)].filter(Boolean).join("; ") };
+        },
+    );
+    if (!knocked) return looked;
+    return Promise.race([looked, knocked.then((answer) => (answer.info ? answer : looked))]);
+}
+
+/** Everything that was found out, and who may build, best first. */
+export interface Choice {
+    ranked: Candidate[];
+    examined: Candidate[];
+}
+
+/**
+ * Examines every node that declares the platform, side by side; wakes none. Ranked by placement are those that answer and those
+ * that can be woken alike: a node that sleeps keeps its cache, and with it the images that are placed on it. Native
+ * ones come first.
+ */
+export async function choose(wanted: Wanted): Promise<Choice> {
+    const platform = Platform.parse(wanted.platform);
+    const declared = wanted.nodes.filter((node) => node.platforms.some((one) => Platform.parse(one).equals(platform)));
+    const examined = await Promise.all(
+        declared.map((node) => (isEc2(node) ? examineMachine(node, wanted) : knock(node, wanted))),
+    );
+    const usable = examined.filter((candidate) => !candidate.problem);
+    const native = usable.filter((candidate) => candidate.native);
+    return { ranked: place(wanted.placementKey, native.length > 0 ? native : usable), examined };
+}
+
+/** The candidate, awake; with a problem where it can't be woken or is not what it seemed to be. */
+export async function rouse(candidate: Candidate, wanted: Wanted): Promise<Candidate> {
+    if (!candidate.asleep || !isEc2(candidate)) return candidate;
+    const { asleep: _, ...node } = candidate;
+    try {
+        const { endpoint, info } = await wake(node, wanted.client);
+        silent.delete(endpoint);
+        return judge({ ...node, endpoint }, info, wanted);
+    } catch (error) {
+        return { ...node, problem: toText(error) };
+    }
+}

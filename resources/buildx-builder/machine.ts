@@ -1,0 +1,174 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { describeMachine, isGone, type Machine, startMachine } from "../../drivers/aws/ec2";
+import { openTunnel } from "../../drivers/aws/session-manager";
+import { TunnelError } from "../../drivers/aws/session-manager-plugin";
+import { type BuildkitInfo, probe } from "../../drivers/buildkit";
+import type { ClientCertificate } from "../../drivers/buildx";
+import { progress, whileWorking } from "../../drivers/progress";
+
+/** A node's machine on EC2; see `Ec2Machine` in index.ts. */
+export interface Ec2 {
+    instanceId: string;
+    region: string;
+    wakeTimeoutSeconds?: number;
+    tunnel?: boolean;
+}
+
+export interface Node {
+    name: string;
+    endpoint: string;
+    platforms: string[];
+    serverName?: string;
+    ec2?: Ec2;
+}
+
+/** A node whose machine is on EC2. */
+export type Ec2Node = Node & { ec2: Ec2 };
+
+const WAKE_SECONDS = 180;
+/** A machine that was started so often, and stopped again each time, has something that stops it. */
+const STARTS = 2;
+const PROBE_MS = 2_000;
+const ASK_EC2_EVERY_MS = 3_000;
+
+const wakeMs = ({ ec2 }: Ec2Node) => (ec2.wakeTimeoutSeconds ?? WAKE_SECONDS) * 1000;
+const nameOf = ({ name, ec2 }: Ec2Node) => `builder node ${name} (${ec2.instanceId})`;
+
+/** Where BuildKit is reached: the node's endpoint, or a tunnel's end on this machine, which is opened if need be. */
+export function reach(node: Node): Promise<string> {
+    if (!node.ec2?.tunnel) return Promise.resolve(node.endpoint);
+    const { region, instanceId } = node.ec2;
+    return openTunnel({ region, instanceId, port: Number(new URL(node.endpoint).port) });
+}
+
+/** What is to be done about a machine whose BuildKit does not answer. */
+export type Look =
+    /** It can be woken, or is starting up. */
+    | { asleep: true; machine: Machine }
+    /** It runs, and has done so for long enough to answer; or it is no more. */
+    | { asleep: false; machine: Machine; problem: string };
+
+/** Looks at the machine; changes nothing. */
+export async function look(node: Ec2Node): Promise<Look> {
+    const { region, instanceId } = node.ec2;
+    const machine = await describeMachine(region, instanceId);
+    const since = machine.reason ? ` (${machine.reason})` : "";
+    if (isGone(machine))
+        return {
+            asleep: false,
+            machine,
+            problem: `its instance ${instanceId} in ${region} is ${machine.state}${since}; run refresh, so that it is made anew`,
+        };
+    const age = Date.now() - (machine.startedAt?.getTime() ?? 0);
+    if (machine.state !== "running" || age < wakeMs(node)) return { asleep: true, machine };
+    return {
+        asleep: false,
+        machine,
+        problem: `its instance ${instanceId} runs since ${machine.startedAt?.toISOString()} and BuildKit does not answer; ${consoleOf(node)}`,
+    };
+}
+
+const consoleOf = ({ ec2: { region, instanceId } }: Ec2Node) =>
+    `look at its console (aws ec2 get-console-output --latest --region ${region} --instance-id ${instanceId}) ` +
+    "and at the way to it (security group, route)";
+
+/** A machine that answers. */
+export interface Awake {
+    endpoint: string;
+    info: BuildkitInfo;
+}
+
+const waking = new Map<string, Promise<Awake>>();
+
+/**
+ * Starts a node's machine, or waits for whoever has started it, until its BuildKit answers. One wait for all who ask at
+ * the same time.
+ *
+ * @throws Error with the state, how long it was waited for and what to look at, when it does not answer in time or can't be
+ *   started.
+ */
+export function wake(node: Ec2Node, tls: ClientCertificate | undefined): Promise<Awake> {
+    const key = `${node.ec2.region}/${node.ec2.instanceId}`;
+    let answer = waking.get(key);
+    if (!answer) {
+        answer = wakeNow(node, tls).finally(() => waking.delete(key));
+        waking.set(key, answer);
+    }
+    return answer;
+}
+
+async function wakeNow(node: Ec2Node, tls: ClientCertificate | undefined): Promise<Awake> {
+    const started = Date.now();
+    const attempt = new Attempt(node, tls, started + wakeMs(node));
+    const awake = await whileWorking(
+        () => `${nameOf(node)}: ${attempt.state}`,
+        () => attempt.run(),
+    );
+    progress(`${nameOf(node)} answers after ${((Date.now() - started) / 1000).toFixed(1)} s`, true);
+    return awake;
+}
+
+/** One wait for one machine. */
+class Attempt {
+    /** In words, for progress and for the error. */
+    state = "asking EC2";
+    private starts = 0;
+    private lastAnswer = "";
+
+    constructor(
+        private readonly node: Ec2Node,
+        private readonly tls: ClientCertificate | undefined,
+        private readonly deadline: number,
+    ) {}
+
+    async run(): Promise<Awake> {
+        const { region, instanceId } = this.node.ec2;
+        for (;;) {
+            const machine = await describeMachine(region, instanceId);
+            const why = machine.reason ? ` (${machine.reason})` : "";
+            this.state = machine.state;
+            if (isGone(machine)) throw new Error(`its instance ${instanceId} is ${machine.state}${why}`);
+            if (machine.state === "running") {
+                const awake = await this.listen();
+                if (awake) return awake;
+            } else if (machine.state === "stopped") {
+                if (this.starts === STARTS)
+                    throw new Error(
+                        `its instance ${instanceId} was started ${STARTS} times and is stopped again${why}; ${consoleOf(this.node)}`,
+                    );
+                progress(`${nameOf(this.node)} is stopped; starting it`, true);
+                await startMachine(region, instanceId);
+                this.starts += 1;
+            }
+            if (Date.now() >= this.deadline) throw this.late();
+            if (machine.state !== "running") await delay(1_000);
+        }
+    }
+
+    /** Knocks for a while: EC2 need not be asked each time whether the machine still runs. */
+    private async listen(): Promise<Awake | undefined> {
+        const until = Math.min(Date.now() + ASK_EC2_EVERY_MS, this.deadline);
+        this.state = "running, BuildKit does not answer yet";
+        do {
+            try {
+                const endpoint = await reach(this.node);
+                const tls = this.tls ? { ...this.tls, serverName: this.node.serverName } : undefined;
+                return { endpoint, info: await probe({ endpoint, tls }, PROBE_MS) };
+            } catch (error) {
+                if (error instanceof TunnelError && !error.notConnected) throw error;
+                this.lastAnswer = error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
+            }
+            await delay(500);
+        } while (Date.now() < until);
+        return undefined;
+    }
+
+    private late(): Error {
+        const seconds = Math.round(wakeMs(this.node) / 1000);
+        const answer = this.lastAnswer ? `, last answer: ${this.lastAnswer}` : "";
+        return new Error(
+            `did not answer within ${seconds} s: instance ${this.node.ec2.instanceId} in ${this.node.ec2.region} is ${this.state}${answer}; ` +
+                `${consoleOf(this.node)}, or raise wakeTimeoutSeconds`,
+        );
+    }
+}
