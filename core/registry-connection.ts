@@ -1,3 +1,11 @@
+/** A registry of Amazon ECR, whose passwords are tokens that live for 12 hours. */
+export interface EcrAccess {
+    /** `eu-central-1` */
+    region: string;
+    /** The account, 12 digits; default that of the credentials. */
+    registryId?: string;
+}
+
 /** How a registry is reached: what every client of it, and the nodes, must know. Plain values, as operations get them. */
 export interface RegistryConnection {
     /** Plain HTTP; default false. */
@@ -8,4 +16,6 @@ export interface RegistryConnection {
     username?: string;
     /** A secret. */
     password?: string;
+    /** The registry is Amazon's: its token takes the place of a password, and is asked for when it is needed. */
+    ecr?: EcrAccess;
 }

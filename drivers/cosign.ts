@@ -41,6 +41,15 @@ function offlineArguments(): string[] {
     return ["--signing-config", config, "--trusted-root", root];
 }
 
+/**
+ * The region of a key in AWS KMS that is named by its ARN: cosign's client takes the one of the environment, whatever the ARN says
+ * (sigstore: pkg/signature/kms/aws/client.go, setupClient).
+ */
+function kmsEnvironment(uri: string): Record<string, string> {
+    const region = /^awskms:\/\/[^/]*\/arn:[^:]+:kms:([^:]+):/.exec(uri)?.[1];
+    return region === undefined ? {} : { AWS_REGION: region };
+}
+
 function signerArguments(signer: Signer): { args: string[]; env: Record<string, string>; redact: string[] } {
     if (signer.kind === "key")
         return {
@@ -51,7 +60,7 @@ function signerArguments(signer: Signer): { args: string[]; env: Record<string, 
     if (signer.kind === "kms")
         return {
             args: ["--key", signer.uri, ...(signer.transparencyLog ? [] : offlineArguments())],
-            env: {},
+            env: kmsEnvironment(signer.uri),
             redact: [],
         };
     return { args: signer.provider ? ["--oidc-provider", signer.provider] : [], env: {}, redact: [] };
@@ -66,7 +75,7 @@ function verifierArguments(verifier: Verifier): { args: string[]; env: Record<st
     if (verifier.kind === "kms")
         return {
             args: ["--key", verifier.uri, ...(verifier.transparencyLog ? [] : ["--insecure-ignore-tlog"])],
-            env: {},
+            env: kmsEnvironment(verifier.uri),
         };
     return {
         args: ["--certificate-identity", verifier.identity, "--certificate-oidc-issuer", verifier.issuer],
@@ -99,7 +108,13 @@ export async function generateKeyPair(password: string): Promise<{ privateKey: s
 
 /** Public half of a key in a KMS, PEM. */
 export async function publicKeyOf(uri: string): Promise<string> {
-    return (await run("cosign", ["public-key", "--key", uri], { where: uri, timeoutMs: 60_000 })).stdout;
+    const result = await run("cosign", ["public-key", "--key", uri], {
+        env: kmsEnvironment(uri),
+        where: uri,
+        next: "check that the key is there, and that these credentials may read its public half (kms:GetPublicKey)",
+        timeoutMs: 60_000,
+    });
+    return result.stdout;
 }
 
 /** Signs one digest (not what an index points at). */

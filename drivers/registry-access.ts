@@ -1,9 +1,10 @@
 import { join } from "node:path";
 import { parseReference } from "../core/reference";
 import type { RegistryConnection } from "../core/registry-connection";
+import { ecrCredentials } from "./aws/ecr";
 import { storeFolder } from "./buildx";
 import { writeFileAtomic } from "./files";
-import { RegistryClient, staticCredentials, writeDockerConfig } from "./registry";
+import { type CredentialSource, RegistryClient, staticCredentials, writeDockerConfig } from "./registry";
 import { inTemporaryFolder } from "./temporary-folder";
 
 /** One repository as our own client and the tools we start reach it. */
@@ -20,9 +21,21 @@ export interface RegistryAccess {
     env: Record<string, string>;
 }
 
+/** Where the password comes from; undefined where Docker's own configuration has it. */
+function sourceOf({ username, password, ecr }: RegistryConnection): CredentialSource | undefined {
+    if (ecr) return ecrCredentials(ecr);
+    return username !== undefined && password !== undefined ? staticCredentials({ username, password }) : undefined;
+}
+
+/** What {@link sourceOf} has for tools, which take nothing but a name and a password. */
+async function passwordOf(source: CredentialSource | undefined, registry: string) {
+    const credential = await source?.get(registry);
+    return credential && "password" in credential ? credential : undefined;
+}
+
 /**
- * Gives access to a repository for the time of `use`. A password goes to tools through a private Docker configuration
- * that is removed afterwards, never through their arguments.
+ * Gives access to a repository for the time of `use`. A password, or ECR's token, goes to tools through a private Docker
+ * configuration that is removed afterwards, never through their arguments.
  *
  * @param repository `registry/path`
  */
@@ -32,14 +45,15 @@ export async function withRegistry<T>(
     use: (access: RegistryAccess) => Promise<T>,
 ): Promise<T> {
     const { registry, repository: path } = parseReference(repository);
-    const { username, password, ca } = connection;
+    const { ca } = connection;
     const plainHttp = connection.plainHttp ?? false;
-    const credential = username !== undefined && password !== undefined ? { username, password } : undefined;
+    const credentials = sourceOf(connection);
+    const credential = await passwordOf(credentials, registry);
     const client = new RegistryClient({
         registry,
         plainHttp,
         ...(ca ? { ca } : {}),
-        ...(credential ? { credentials: staticCredentials(credential) } : {}),
+        ...(credentials ? { credentials } : {}),
     });
     const access: RegistryAccess = { client, registry, path, plainHttp, env: {} };
     try {

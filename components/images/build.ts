@@ -1,8 +1,11 @@
 import * as dockerBuild from "@pulumi/docker-build";
 import * as pulumi from "@pulumi/pulumi";
 import { Platform } from "../../core/platform";
+import { parseReference } from "../../core/reference";
 import { BuildxBuilder } from "../../resources/buildx-builder";
+import type { GitTags } from "../../resources/git-tags";
 import { ImageIndex } from "../../resources/image-index";
+import { RegistryLogin, type RegistryLoginArgs } from "../../resources/registry-login";
 import { applyTransform } from "../transform";
 import type { ImageTransform } from "./args";
 import { builderName } from "./builder-name";
@@ -15,6 +18,8 @@ export interface Scope {
     settings: ResolvedSettings;
     transform: ImageTransform;
     options: pulumi.CustomResourceOptions;
+    /** Set where tags come from Git. */
+    git?: GitTags | undefined;
 }
 
 /** One platform: its builder, and its image, pushed by digest. */
@@ -31,10 +36,11 @@ export interface BuiltPlatform {
 /** Every platform's builder, and then the images: where a platform has no node, none is built. */
 export function buildPlatforms(scope: Scope): BuiltPlatform[] {
     const builders = scope.settings.platforms.map((platform) => createBuilder(scope, platform));
+    const provider = createProvider(scope);
     return scope.settings.platforms.map((platform, i) => {
         const builder = builders[i] as BuildxBuilder;
         const { slug } = Platform.parse(platform);
-        const image = createImage(scope, platform, slug, builder, builders);
+        const image = createImage(scope, platform, slug, builder, builders, provider);
         return { platform, slug, builder, image, digest: image.digest };
     });
 }
@@ -52,18 +58,43 @@ function createBuilder({ name, settings, transform, options }: Scope, platform: 
     return new BuildxBuilder(`${name}-builder-${slug}`, applyTransform(transform.builder, builderArgs, slug), options);
 }
 
+/**
+ * A docker-build of the image's own, where the registry's password is a token that must not get into the state. The plugin
+ * reads Docker's configuration once, when it is configured (provider/internal/host.go, newHost), so it must not be before the
+ * login; the default provider could be, for another image's sake. Without a login there is none, as there never was: another
+ * provider would build every image again.
+ */
+function createProvider({ name, settings, transform, options }: Scope): dockerBuild.Provider | undefined {
+    const { ecr } = settings;
+    if (!ecr) return undefined;
+    const registry = settings.repository.apply((repository) => parseReference(repository).registry);
+    const args: RegistryLoginArgs = { registry, ecr: pulumi.output(ecr) };
+    const login = new RegistryLogin(`${name}-login`, applyTransform(transform.login, args), options);
+    // Its inputs never change: DOCKER_HOST, its default, differs between machines, and does nothing here but replace it.
+    return new dockerBuild.Provider(
+        `${name}-docker-build`,
+        { host: "" },
+        pulumi.mergeOptions(options, { dependsOn: login, ignoreChanges: ["host"] }),
+    );
+}
+
 function createImage(
     { name, settings, transform, options }: Scope,
     platform: string,
     slug: string,
     builder: BuildxBuilder,
     allBuilders: BuildxBuilder[],
+    provider: dockerBuild.Provider | undefined,
 ): dockerBuild.Image {
     return new dockerBuild.Image(
         `${name}-image-${slug}`,
         applyTransform(transform.image, imageArgs(settings, platform, slug, builder), slug),
         // Deleting an image takes its digest out of the registry, under every tag that shares it: releases stay.
-        pulumi.mergeOptions(options, { retainOnDelete: true, dependsOn: allBuilders }),
+        pulumi.mergeOptions(options, {
+            retainOnDelete: true,
+            dependsOn: allBuilders,
+            ...(provider ? { provider } : {}),
+        }),
     );
 }
 
@@ -95,7 +126,9 @@ function imageArgs(
         ...(settings.cacheFrom.length > 0 ? { cacheFrom: settings.cacheFrom.map((c) => cacheFromOf(c, slug)) } : {}),
         ...(settings.cacheTo.length > 0 ? { cacheTo: settings.cacheTo.map((c) => cacheToOf(c, slug)) } : {}),
         exports: [
-            {
+            // One value, unknown as a whole while the repository is: the plugin refuses a push whose name alone is unknown
+            // (provider/internal/export.go, validate), and leaves out an export that is (image.go, normalize).
+            pulumi.output({
                 image: {
                     names: [settings.repository],
                     push: true,
@@ -104,7 +137,7 @@ function imageArgs(
                     ociMediaTypes: true,
                     ...filled("annotations", settings.annotations),
                 },
-            },
+            }),
         ],
         ...(settings.mayHaveCredentials ? { registries: registriesOf(settings) } : {}),
         push: false,

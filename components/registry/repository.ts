@@ -1,5 +1,13 @@
 import type * as pulumi from "@pulumi/pulumi";
 
+/** A registry of Amazon ECR. */
+export interface EcrAccessArgs {
+    /** `eu-central-1` */
+    region: pulumi.Input<string>;
+    /** The account, 12 digits; default that of the credentials. */
+    registryId?: pulumi.Input<string>;
+}
+
 /** How a registry is reached. */
 export interface RegistryConnectionArgs {
     /** Plain HTTP; default false. */
@@ -10,6 +18,12 @@ export interface RegistryConnectionArgs {
     username?: pulumi.Input<string>;
     /** A secret. */
     password?: pulumi.Input<string>;
+    /**
+     * The registry is Amazon's: whoever runs Pulumi gets a token with AWS credentials of their own when one is needed, and
+     * it is renewed by itself; in place of `username` and `password`. `EcrRepository` sets it. It can hold outputs, but must
+     * be seen when the program runs: it makes the image log in to the registry.
+     */
+    ecr?: EcrAccessArgs;
 }
 
 /**

@@ -21,6 +21,8 @@ interface AuthorizerOptions {
 export class Authorizer {
     #challenge: Challenge | undefined;
     #credential: Promise<Credential | undefined> | undefined;
+    /** What the registry would not take last. */
+    #refused: Credential | undefined;
     #outcome = "not asked";
     readonly #tokens = new Map<string, Promise<Token>>();
     readonly #secrets = new Set<string>();
@@ -30,6 +32,11 @@ export class Authorizer {
     /** Every secret seen so far, for redaction. */
     get secrets(): string[] {
         return [...this.#secrets];
+    }
+
+    /** How often a 401 may be answered within one request. */
+    get answers(): number {
+        return this.options.source.renews ? 2 : 1;
     }
 
     /** For errors: the source that was tried and what it had. */
@@ -61,7 +68,7 @@ export class Authorizer {
         // Its scope is what this one request lacks, not what later ones need.
         this.#challenge = challenge && { ...challenge, parameters: { ...challenge.parameters, scope: "" } };
         if (!challenge) return undefined;
-        if (refused !== undefined && !(await this.#forgetToken(refused, signal))) this.#credential = undefined;
+        if (refused !== undefined && !(await this.#forgetToken(refused, signal))) await this.#forgetCredential(refused);
         const header = await this.#answer(challenge, scopes, signal);
         return header === refused ? undefined : header;
     }
@@ -104,7 +111,7 @@ export class Authorizer {
         let { token, reply } = await ask(credential);
         if (reply.status === 401 && credential) {
             // Helpers hand out passwords that expire; one that was renewed meanwhile deserves one more try.
-            this.#credential = undefined;
+            await this.#forgetCredential();
             const renewed = await this.#load();
             if (renewed && JSON.stringify(renewed) !== JSON.stringify(credential)) {
                 ({ token, reply } = await ask(renewed));
@@ -124,8 +131,18 @@ export class Authorizer {
         return token;
     }
 
+    async #forgetCredential(shown?: string): Promise<void> {
+        const current = await this.#credential;
+        // A parallel request may have renewed it already: what was refused is what it was before.
+        const isOther =
+            shown?.startsWith("Basic ") && current && "password" in current && basicHeader(current) !== shown;
+        if (isOther) return;
+        this.#refused = current;
+        this.#credential = undefined;
+    }
+
     #load(): Promise<Credential | undefined> {
-        this.#credential ??= this.options.source.get(this.options.registry).then((credential) => {
+        this.#credential ??= this.options.source.get(this.options.registry, this.#refused).then((credential) => {
             this.#outcome = credential ? "entry found" : `nothing for ${this.options.registry}`;
             for (const secret of credential ? secretsOf(credential) : []) this.#secrets.add(secret);
             return credential;

@@ -10,11 +10,15 @@ export type Credential =
 export interface CredentialSource {
     /** For errors: names the source, never what is in it. */
     readonly description: string;
+    /** It makes credentials itself: it is asked again within the request that was refused, not only by the next one. */
+    readonly renews?: boolean;
     /**
      * The credential for a registry (`host` or `host:port`); undefined when this source has none for it.
      * Called again when the registry refuses what it got: a source must not keep what may have been renewed.
+     *
+     * @param refused what the registry would not take.
      */
-    get(registry: string): Promise<Credential | undefined>;
+    get(registry: string, refused?: Credential): Promise<Credential | undefined>;
 }
 
 /** No credentials at all. */

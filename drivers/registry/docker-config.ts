@@ -25,6 +25,19 @@ const dockerConfig = z.object({
     credHelpers: z.record(z.string(), z.string()).optional(),
     credsStore: z.string().optional(),
 });
+/** Docker's own `config.json`: `$DOCKER_CONFIG`, else `~/.docker`. */
+export const dockerConfigFile = (dir?: string) =>
+    join(dir ?? (process.env.DOCKER_CONFIG || join(homedir(), ".docker")), "config.json");
+
+/** Under which Docker keeps a registry's credentials. */
+export const keyOf = (registry: string) => (registry === "docker.io" ? DOCKER_HUB : registry);
+
+/** The helper that keeps a registry's credentials, without `docker-credential-`; undefined: they stand in the file. */
+export async function helperFor(registry: string): Promise<string | undefined> {
+    const config = await readConfig(dockerConfigFile());
+    return lookUp(config.credHelpers, keyOf(registry)) ?? config.credsStore;
+}
+
 const helperAnswer = z.object({ Username: z.string(), Secret: z.string() });
 
 /**
@@ -34,15 +47,14 @@ const helperAnswer = z.object({ Username: z.string(), Secret: z.string() });
  * @param dir folder of `config.json`; default `$DOCKER_CONFIG`, else `~/.docker`, looked up at each call.
  */
 export function dockerConfigCredentials(dir?: string): CredentialSource {
-    const file = () => join(dir ?? (process.env.DOCKER_CONFIG || join(homedir(), ".docker")), "config.json");
     return {
         get description() {
-            return `Docker config ${file()}`;
+            return `Docker config ${dockerConfigFile(dir)}`;
         },
         async get(registry) {
-            const path = file();
+            const path = dockerConfigFile(dir);
             const config = await readConfig(path);
-            const key = registry === "docker.io" ? DOCKER_HUB : registry;
+            const key = keyOf(registry);
             const helper = lookUp(config.credHelpers, key) ?? config.credsStore;
             if (helper) return askHelper(helper, key, path);
             const entry = lookUp(config.auths, key);
@@ -66,7 +78,7 @@ export async function writeDockerConfig(
     await chmod(dir, 0o700); // mkdir leaves the mode of a folder that is there
     const auths = Object.fromEntries(
         Object.entries(credentials).map(([registry, { username, password }]) => [
-            registry === "docker.io" ? DOCKER_HUB : registry,
+            keyOf(registry),
             { auth: Buffer.from(`${username}:${password}`).toString("base64") },
         ]),
     );
@@ -80,7 +92,7 @@ export async function writeDockerConfig(
     return dir;
 }
 
-function unreadable(path: string, reason: string, next: string): RegistryError {
+export function unreadable(path: string, reason: string, next: string): RegistryError {
     return new RegistryError({ code: "CREDENTIALS", reason: `${path}: ${reason}`, next });
 }
 
@@ -130,14 +142,17 @@ function fromEntry(entry: z.infer<typeof authEntry>, key: string, path: string):
     throw unreadable(path, `auths["${key}"].auth is not base64 of "user:password"`, `run "docker login ${key}" again`);
 }
 
-/** https://github.com/docker/docker-credential-helpers: the server on stdin, the secret on stdout, exit 1 for errors. */
-async function askHelper(name: string, key: string, path: string): Promise<Credential | undefined> {
+/**
+ * Runs a credential helper (https://github.com/docker/docker-credential-helpers): what it needs on stdin, its answer on
+ * stdout, exit code 1 for errors, which stand on stdout, too.
+ */
+export async function runHelper(name: string, action: "get" | "store" | "erase", input: string, next: string) {
+    const path = dockerConfigFile();
     if (!/^[A-Za-z0-9][\w.-]*$/.test(name)) {
         throw unreadable(path, "a credential helper's name is not a plain name", "correct credHelpers and credsStore");
     }
     const tool = `docker-credential-${name}`;
-    const next = `run "echo ${key} | ${tool} get" yourself to see why`;
-    const answer = await run(tool, ["get"], { input: key, okExitCodes: [0, 1], timeoutMs: 30_000 }).catch((error) => {
+    return run(tool, [action], { input, okExitCodes: [0, 1], timeoutMs: 30_000 }).catch((error) => {
         if (error instanceof ToolMissingError) {
             throw unreadable(
                 path,
@@ -150,6 +165,12 @@ async function askHelper(name: string, key: string, path: string): Promise<Crede
         const ended = error.timedOut ? "gave no result within 30 s" : `ended with ${error.exitCode ?? error.signal}`;
         throw unreadable(path, `${tool} ${ended}`, next);
     });
+}
+
+async function askHelper(name: string, key: string, path: string): Promise<Credential | undefined> {
+    const tool = `docker-credential-${name}`;
+    const next = `run "echo ${key} | ${tool} get" yourself to see why`;
+    const answer = await runHelper(name, "get", key, next);
     if (answer.exitCode === 1) {
         if (/credentials not found/i.test(answer.stdout)) return undefined;
         throw unreadable(path, `${tool} could not get the credentials of ${key}`, next);

@@ -1,5 +1,5 @@
 export { RegistryClient } from "./client";
-export { anonymous, type Credential, staticCredentials } from "./credentials";
+export { anonymous, type Credential, type CredentialSource, staticCredentials } from "./credentials";
 export { dockerConfigCredentials, writeDockerConfig } from "./docker-config";
 export { RegistryError } from "./errors";
 export type { Clock } from "./retry";

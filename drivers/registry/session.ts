@@ -83,18 +83,19 @@ export class RegistrySession {
         return this.retrying(request.signal, () => this.attempt(request));
     }
 
-    /** One attempt; a 401 is answered once. For use inside {@link retrying}. */
+    /** One attempt; a 401 is answered once, or twice where the credentials can be renewed. For use inside {@link retrying}. */
     async attempt(request: SessionRequest): Promise<WireReply> {
         const url = typeof request.target === "string" ? new URL(request.target, this.origin) : request.target;
         const { signal, scopes } = request;
         const own = url.origin === this.origin;
         const send = (authorization: string | undefined) => this.#transport.send({ ...request, url, authorization });
-        const shown = own ? await this.#authorizer.header(scopes, signal) : undefined;
+        let shown = own ? await this.#authorizer.header(scopes, signal) : undefined;
         let reply = await send(shown);
-        if (reply.status === 401 && own && !reply.foreign) {
+        for (let left = this.#authorizer.answers; left > 0 && reply.status === 401 && own && !reply.foreign; left--) {
             const challenge = reply.headers["www-authenticate"];
-            const better = await this.#authorizer.retryWith(challenge, scopes, shown, signal);
-            if (better !== undefined) reply = await send(better);
+            shown = await this.#authorizer.retryWith(challenge, scopes, shown, signal);
+            if (shown === undefined) break;
+            reply = await send(shown);
         }
         if (request.expect.includes(reply.status)) return reply;
         throw responseError(reply, {

@@ -4,13 +4,12 @@ import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/prom
 import { homedir, hostname, tmpdir, userInfo } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { spawnGuarded } from "../processes";
+import { authOf, type Credentials, dockerFolder, keyOf, readDockerConfig } from "./credentials";
 import { buildCommand } from "./flags";
 import type { Image } from "./shape";
 
 /** Lines of output that a failed build leaves in the log. */
 const TAIL = 20;
-
-const dockerFolder = () => resolve(process.env.DOCKER_CONFIG || join(homedir(), ".docker"));
 
 function findBuildx(): string {
     const cache =
@@ -33,20 +32,22 @@ function findBuildx(): string {
 
 export interface BuildRun {
     directory: string;
+    /** What Docker's configuration opened when the provider was configured; what it opens by now doesn't count. */
+    credentials: Credentials;
     signal: AbortSignal;
     /** Gets every line of the output, and after a failure the last ones together; secrets are replaced by `[secret]`. */
     log(text: string, ephemeral: boolean): void;
 }
 
 /** Builds, and returns the digest of what was exported; "" where an export has none. Throws what the plugin would say. */
-export async function build(image: Image, { directory, signal, log }: BuildRun): Promise<string> {
+export async function build(image: Image, { directory, credentials, signal, log }: BuildRun): Promise<string> {
     const buildx = findBuildx();
     signal.throwIfAborted();
     const folder = await privateFolder();
     try {
         const { args, env } = buildCommand(image, folder);
         if (image.dockerfile?.inline) await writeFile(join(folder, "Dockerfile"), image.dockerfile.inline);
-        if (image.registries.length > 0) Object.assign(env, await dockerConfig(folder, image.registries));
+        Object.assign(env, await dockerConfig(folder, credentials, image.registries));
         const hide = redactor([...Object.values(image.secrets), ...image.registries.map(({ password }) => password)]);
         const tail: string[] = [];
         let failure = "";
@@ -98,21 +99,16 @@ function isAlive(pid: number): boolean {
     }
 }
 
-/** Docker configuration of the user plus these credentials; the builders stay those of the user's own store. */
-async function dockerConfig(folder: string, registries: Image["registries"]): Promise<Record<string, string>> {
+/** Docker's configuration as the user has it, with these credentials and no helper; the builders stay those of the user's own store. */
+async function dockerConfig(
+    folder: string,
+    credentials: Credentials,
+    registries: Image["registries"],
+): Promise<Record<string, string>> {
     const original = dockerFolder();
-    const text = await readFile(join(original, "config.json"), "utf8").catch((error: NodeJS.ErrnoException) => {
-        if (error.code === "ENOENT") return "{}";
-        throw error;
-    });
-    const config: { auths?: object; credHelpers?: object } = JSON.parse(text);
-    for (const { address, username, password } of registries) {
-        const host = address.replace(/^https?:\/\//, "").split("/")[0] ?? "";
-        const key = /^((index|registry-1)\.)?docker\.io$/.test(host) ? "https://index.docker.io/v1/" : host;
-        config.auths = { ...config.auths, [key]: { auth: Buffer.from(`${username}:${password}`).toString("base64") } };
-        // An empty helper makes Docker's configuration read this host from the file, whatever the user's store is.
-        config.credHelpers = { ...config.credHelpers, [key]: "" };
-    }
+    const { credHelpers, credsStore, ...config } = await readDockerConfig();
+    config.auths = { ...credentials };
+    for (const { address, username, password } of registries) config.auths[keyOf(address)] = authOf(username, password);
     await writeFile(join(folder, "config.json"), JSON.stringify(config), { mode: 0o600 });
     await symlink(join(original, "contexts"), join(folder, "contexts"));
     return { DOCKER_CONFIG: folder, BUILDX_CONFIG: resolve(process.env.BUILDX_CONFIG || join(original, "buildx")) };

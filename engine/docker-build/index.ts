@@ -17,6 +17,7 @@ import {
 import { equal, hasUnknown, isObject, isSecret, keepOld, secret } from "../values";
 import { build } from "./buildx";
 import { hashContext } from "./context";
+import { allCredentials, type Credentials } from "./credentials";
 import { changedInputs } from "./diff";
 import { allExports, entryText, exportProblem, parseExport } from "./flags";
 import { fullTag, tagProblem } from "./reference";
@@ -40,12 +41,14 @@ class DockerBuild implements Provider {
     readonly supportsPreview = true;
     readonly acceptSecrets = true;
     private readonly cancelled = new AbortController();
+    private credentials: Credentials = {};
 
     constructor(private readonly host: ProviderHost) {}
 
     async configure(inputs: Properties): Promise<void> {
         const given = Object.keys(inputs).filter((name) => !/^(version$|__)/.test(name) && inputs[name] !== "");
         if (given.length > 0) throw new Error(`docker-build: this engine does no provider configuration (${given})`);
+        this.credentials = await allCredentials();
     }
 
     async check(urn: string, _olds: Properties, news: Properties) {
@@ -161,6 +164,7 @@ class DockerBuild implements Provider {
         if (timeout > 0) signals.push(AbortSignal.timeout(timeout * 1000));
         return build(image, {
             directory: this.host.programDirectory,
+            credentials: this.credentials,
             signal: AbortSignal.any(signals),
             log: (text, ephemeral) => this.host.log(urn, "info", text, ephemeral),
         });

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 import type { MockMonitor, MockResourceArgs } from "@pulumi/pulumi/runtime/mocks";
+import { AWS_OUTPUTS } from "./declared-aws";
 
 /** A resource as the program declared it to the engine. */
 export interface Declared {
@@ -20,7 +21,15 @@ export interface Declared {
     secretOutputs: string[];
     /** The dynamic provider's text; empty for others. */
     provider: string;
+    /** Name of the provider resource that it was given; empty for the default one. */
+    madeBy: string;
+    replaceOnChanges: string[];
+    deleteBeforeReplace: boolean;
 }
+
+/** Answers of the functions that a program calls, by token: `aws:ec2/getSubnet:getSubnet`. */
+// biome-ignore lint/suspicious/noExplicitAny: inputs are whatever a function takes
+export type Calls = Record<string, (inputs: any) => Record<string, unknown>>;
 
 const SECRET = "4dabf18193072939515e22adb298388d";
 const DYNAMIC = "pulumi-nodejs:dynamic/buildfleet:";
@@ -33,12 +42,20 @@ const stored = (name: string) => ({ digest: digestOf(name), size: 1000 });
 
 /** What each type answers beside its inputs; a type that is not here is an error. */
 const OUTPUTS: Record<string, (args: MockResourceArgs) => Record<string, unknown>> = {
+    ...AWS_OUTPUTS,
     BuildxBuilder: ({ inputs }) => ({
         nodeName: `node of ${inputs.platform}`,
         endpoint: "tcp://node",
         emulated: false,
     }),
     "docker-build:index:Image": ({ name }) => ({ digest: digestOf(name), contextHash: "c0ffee" }),
+    GitTags: () => ({
+        commit: "0123456789abcdef0123456789abcdef01234567",
+        branch: "main",
+        dirty: false,
+        tags: ["main", "sha-0123456789ab"],
+        version: "1.4.2",
+    }),
     ImageIndex: ({ name, inputs }) => ({
         digest: digestOf(name),
         platforms: Object.fromEntries(
@@ -64,8 +81,29 @@ const OUTPUTS: Record<string, (args: MockResourceArgs) => Record<string, unknown
     TagPromotion: ({ inputs }) => ({ ref: `${inputs.repository}@${inputs.digest}`, promoted: inputs.tags }),
     CertificateAuthority: () => ({ certificate: "ca", privateKey: "ca key", trustBundle: "ca and the one before" }),
     Certificate: ({ name }) => ({ certificate: `certificate ${name}`, privateKey: `key ${name}` }),
+    RegistryLogin: () => ({ madeAt: "2026-11-22T09:00:00.000Z" }),
+    "pulumi:providers:docker-build": () => ({}),
     LocalProcess: ({ name, inputs }) => ({ address: `127.0.0.1:${inputs.port || name.length}`, listenPort: 1, pid: 1 }),
     SigningKey: () => ({ privateKey: "private half", password: "password", publicKey: "public half" }),
+    "pulumi:providers:aws": () => ({}),
+    "aws:ecr/repository:Repository": ({ name, inputs }) => ({
+        name: inputs.name ?? `${name}-1a2b3c4`,
+        arn: `arn:aws:ecr:eu-central-1:123456789012:repository/${inputs.name}`,
+        repositoryUrl: `123456789012.dkr.ecr.eu-central-1.amazonaws.com/${inputs.name}`,
+        registryId: "123456789012",
+    }),
+    "aws:ecr/lifecyclePolicy:LifecyclePolicy": () => ({}),
+    "aws:ecr/repositoryPolicy:RepositoryPolicy": () => ({}),
+    "aws:ecr/replicationConfiguration:ReplicationConfiguration": () => ({}),
+    "aws:ecr/pullThroughCacheRule:PullThroughCacheRule": () => ({}),
+    "aws:kms/key:Key": ({ name }) => ({ arn: `arn:aws:kms:eu-central-1:123456789012:key/${name}`, keyId: name }),
+    "aws:kms/alias:Alias": ({ inputs }) => ({
+        name: inputs.name,
+        arn: `arn:aws:kms:eu-central-1:123456789012:${inputs.name}`,
+    }),
+    "aws:kms/keyPolicy:KeyPolicy": () => ({}),
+    "buildfleet:aws:EcrRepository": () => ({}),
+    "buildfleet:aws:ImageSigningKey": () => ({}),
     "buildfleet:index:LocalFleet": () => ({}),
     "buildfleet:index:LocalRegistry": () => ({}),
     "buildfleet:index:MultiPlatformImage": () => ({}),
@@ -92,25 +130,28 @@ const markSecrets = (state: Record<string, unknown>, names: string[]) =>
 
 /**
  * Runs a program against Pulumi's mocks, waits until everything is registered, and tells what was declared, in the order of
- * the program. A call of a function, and a resource nobody knows, are errors.
+ * the program. A resource nobody knows is an error, and so is a call of a function that `calls` has no answer to.
  */
 export async function declare<T>(
     program: () => T,
-    { project = "shop", stack = "dev" } = {},
+    // A program that fails after its constructors never comes to its end here: `resources` is filled as it goes.
+    { project = "shop", stack = "dev", calls = {} as Calls, resources = [] as Declared[] } = {},
 ): Promise<{ resources: Declared[]; result: pulumi.Unwrap<T> }> {
-    const resources: Declared[] = [];
     await pulumi.runtime.setMocks(
         {
-            call: ({ token }) => {
-                throw new Error(`unknown function ${token}`);
+            call: ({ token, inputs }) => {
+                const answer = calls[token];
+                if (!answer) throw new Error(`unknown function ${token}`);
+                return answer(inputs);
             },
             newResource: (args) => {
                 const answer = OUTPUTS[shortType(args.type)];
                 if (!answer) throw new Error(`unknown resource ${args.type}`);
                 const inputs = clear(args.inputs, "", new Set()) as Record<string, unknown>;
-                const state = { ...inputs, ...answer({ ...args, inputs }) };
+                const { id = `id of ${args.name}`, ...outputs } = answer({ ...args, inputs });
+                const state = { ...inputs, ...outputs };
                 const { secretOutputs } = find(resources, args.name, shortType(args.type));
-                return { id: `id of ${args.name}`, state: markSecrets(state, secretOutputs) };
+                return { id: `${id}`, state: markSecrets(state, secretOutputs) };
             },
         },
         project,
@@ -139,6 +180,9 @@ export async function declare<T>(
             retainOnDelete: request.getRetainondelete() ?? false,
             secretOutputs: request.getAdditionalsecretoutputsList(),
             provider: __provider,
+            madeBy: lastOf(request.getProvider().split("::").slice(0, -1).join("::")),
+            replaceOnChanges: request.getReplaceonchangesList(),
+            deleteBeforeReplace: request.getDeletebeforereplace() ?? false,
         });
         return register(request, callback);
     };
