@@ -2,6 +2,7 @@
 import { Deployment } from "./deployment";
 import { STACK_TYPE } from "./goal";
 import { lock } from "./lock";
+import { REFUSED } from "./missing";
 import { Monitor } from "./monitor";
 import { destroy, refresh } from "./operations";
 import { ALREADY_REPORTED, startProgram } from "./program";
@@ -10,6 +11,7 @@ import type { Properties, ProviderFactory, ProviderHost } from "./provider";
 import { DYNAMIC, Providers } from "./providers";
 import { type EngineResult, Report } from "./report";
 import { Keyring, readPassphrase } from "./secrets";
+import { stackReferences } from "./stack-reference";
 import { type Checkpoint, type ResourceState, readCheckpoint, StateStore, statePath } from "./state";
 import { limiter, type Run } from "./steps";
 import { display } from "./values";
@@ -100,14 +102,18 @@ async function operate(options: EngineOptions, project: Project, file: string, r
     const { programDirectory } = project;
     const engineAddress = await monitor.listen();
     const host: ProviderHost = { project: project.name, stack, programDirectory, engineAddress, log, signal };
-    const providers = new Providers(host, options.providers ?? {});
+    const preview = options.command === "preview";
+    const replaced = { pulumi: stackReferences(options.stateDir), ...options.providers };
+    const providers = new Providers(host, replaced, preview);
     const cancel = () => void providers.cancel();
     signal.addEventListener("abort", cancel);
     try {
-        const preview = options.command === "preview";
         const limit = limiter(options.parallel ?? Number.POSITIVE_INFINITY);
         const base = { project: project.name, stack, preview, host, providers, report, limit };
-        const loading = StateStore.load(file, keyring);
+        const loading = StateStore.load(file, keyring).then((store) => {
+            if (!preview) providers.demand(store.resources);
+            return store;
+        });
         const warn = ({ interrupted }: StateStore) => {
             for (const { resource, type } of interrupted)
                 log(resource.urn, "warning", `the last run was cut off while ${type} it`, false);
@@ -151,6 +157,7 @@ async function update(
         config,
         address: host.engineAddress,
         preview,
+        provided: providers.inside,
         parallel: options.parallel ?? 1024,
         onLine: (line) => report.log("", "info", line),
     });
@@ -162,6 +169,7 @@ async function update(
         const deployment = await deploying;
         await deployment.idle();
         if (options.signal.aborted) report.error("", "cancelled");
+        else if (code === REFUSED) report.error("", program.lastLines().at(-1) ?? "refused");
         else if (code !== 0 && (code !== ALREADY_REPORTED || !report.failed)) {
             report.error("", [`the program ended with exit code ${code}`, ...program.lastLines()].join("\n"));
         }

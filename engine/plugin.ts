@@ -1,13 +1,13 @@
 /** Providers in processes of their own, over the ResourceProvider protocol: the SDK's dynamic provider, and plugins on PATH. */
-import { accessSync, constants } from "node:fs";
 import { createRequire } from "node:module";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import * as grpc from "@grpc/grpc-js";
 import { ResourceProviderClient } from "@pulumi/pulumi/proto/provider_grpc_pb";
 import * as proto from "@pulumi/pulumi/proto/provider_pb";
 import { Status } from "@pulumi/pulumi/proto/status_pb";
 import { Empty } from "google-protobuf/google/protobuf/empty_pb";
 import { nameOf, typeOf } from "./goal";
+import { missingPlugin, pluginOnPath } from "./missing";
 import { type Guarded, spawnGuarded } from "./processes";
 import {
     type DiffResult,
@@ -190,19 +190,10 @@ export const dynamicProvider: ProviderFactory = async (host) => {
 };
 
 /** `pulumi-resource-NAME` on PATH. */
-export function pluginOnPath(name: string): ProviderFactory {
-    const executable = (file: string) => {
-        try {
-            accessSync(file, constants.X_OK);
-            return true;
-        } catch {
-            return false; // not in this folder
-        }
-    };
-    return async (host) => {
-        const folders = (process.env.PATH ?? "").split(delimiter).filter(Boolean);
-        const file = folders.map((folder) => join(folder, `pulumi-resource-${name}`)).find(executable);
+export const pluginProvider =
+    (name: string): ProviderFactory =>
+    async (host) => {
+        const file = pluginOnPath(name);
         if (file) return start(name, file, [host.engineAddress], host);
-        throw new Error(`no provider for package "${name}": pulumi-resource-${name} is not on PATH`);
+        throw new Error(missingPlugin(name));
     };
-}

@@ -20,6 +20,8 @@ export function startProgram(options: {
     /** HOST:PORT of the engine's services. */
     address: string;
     preview: boolean;
+    /** Packages that need no plugin on PATH. */
+    provided: string[];
     parallel: number;
     onLine(line: string): void;
 }): Program {
@@ -53,6 +55,7 @@ export function startProgram(options: {
                 ...process.env,
                 PULUMI_CONFIG: JSON.stringify(config.values),
                 PULUMI_CONFIG_SECRET_KEYS: JSON.stringify(config.secretKeys),
+                EMBEDDED_ENGINE_PROVIDES: options.preview ? undefined : options.provided.join(),
                 PULUMI_NODEJS_TYPESCRIPT: project.typescript ? "true" : undefined,
             },
             onLine(line) {

@@ -1,7 +1,10 @@
 /** The providers of one operation: made once for each provider resource, configured from its inputs. */
+import { echo } from "./echo";
 import { packageOf, typeOf } from "./goal";
-import { dynamicProvider, pluginOnPath } from "./plugin";
+import { missingPlugin, pluginOnPath } from "./missing";
+import { dynamicProvider, pluginProvider } from "./plugin";
 import type { Properties, Provider, ProviderFactory, ProviderHost } from "./provider";
+import type { ResourceState } from "./state";
 
 /** The package of the SDK's dynamic resources. */
 export const DYNAMIC = "pulumi-nodejs";
@@ -11,9 +14,6 @@ const BUILT_IN: Record<string, ProviderFactory> = {
     "docker-build": async (host, version) => (await import("./docker-build/index.js")).createDockerBuild(host, version),
 };
 
-/** Packages that exist only inside the real engine. */
-const RESERVED = new Set(["pulumi"]);
-
 export class Providers {
     private readonly configured = new Map<string, Promise<Provider>>();
     private readonly spare = new Map<string, Promise<Provider>>();
@@ -22,11 +22,24 @@ export class Providers {
     constructor(
         private readonly host: ProviderHost,
         private readonly replaced: Record<string, ProviderFactory>,
+        private readonly preview: boolean,
     ) {}
 
+    /** Packages that need no plugin on PATH. */
+    get inside(): string[] {
+        return Object.keys({ ...BUILT_IN, ...this.replaced });
+    }
+
+    /** Throws where a state has resources whose plugin is missing: before an operation, so that nothing is half done. */
+    demand(resources: readonly ResourceState[]): void {
+        const packages = new Set(resources.filter(({ custom }) => custom).map(({ type }) => packageOf(type)));
+        const missing = [...packages].filter((name) => !this.inside.includes(name) && !pluginOnPath(name));
+        if (missing.length > 0) throw new Error(`nothing was done: ${missing.map(missingPlugin).join("\n")}`);
+    }
+
     private make(name: string, version: string): Promise<Provider> {
-        if (RESERVED.has(name)) throw new Error(`the embedded engine has no provider for package "${name}"`);
-        const factory = this.replaced[name] ?? BUILT_IN[name] ?? pluginOnPath(name);
+        const outside = this.preview && !pluginOnPath(name) ? echo(name) : pluginProvider(name);
+        const factory = this.replaced[name] ?? BUILT_IN[name] ?? outside;
         const provider = factory(this.host, version);
         this.started.push(provider);
         return provider;

@@ -43,6 +43,7 @@ function some(value: Value, test: (node: Value) => boolean): boolean {
 }
 
 export const hasUnknown = (value: Value) => some(value, (node) => node === UNKNOWN);
+export const hasSecret = (value: Value) => some(value, isSecret);
 
 /** "an asset", … when the value holds something this engine doesn't handle. */
 export function unsupportedKind(value: Value): string | undefined {

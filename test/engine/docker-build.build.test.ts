@@ -112,4 +112,21 @@ describe("a build", () => {
         ]);
         expect(bench.traces()).not.toContain(account.password);
     });
+
+    it("knows what Docker's configuration opened when the provider was configured, and nothing newer", async () => {
+        const guarded = await startRegistry({ htpasswd: account.htpasswd });
+        onTestFinished(() => guarded.stop());
+        const file = join(bench.work, "docker/config.json");
+        const auth = Buffer.from(`${account.username}:${account.password}`).toString("base64");
+        const news = bench.inputs({ push: true, tags: [`${guarded.registry}/read-once:v1`] });
+        const [before, after] = [await bench.provider(), await bench.provider()];
+        await before.configure({});
+        writeFileSync(file, JSON.stringify({ auths: { [`https://${guarded.registry}/v1/`]: { auth } } }));
+        await after.configure({ host: "" });
+        rmSync(file);
+        await expect(bench.create(before, "early", news)).rejects.toThrow(/failed to (push|authorize)|401/);
+        const made = await bench.create(after, "late", news);
+        expect(made.outputs.ref).toContain("/read-once:v1@sha256:");
+        expect(bench.traces()).not.toContain(auth);
+    });
 });

@@ -86,7 +86,6 @@ describe("what the engine doesn't do, it refuses by name", () => {
             `new pulumi.CustomResource("nosuch:index:Bucket", "a", {});`,
             /no provider for package "nosuch"/,
         ],
-        ["a stack reference", `new pulumi.StackReference("org/proj/dev");`, /no provider for package "pulumi"/],
         ["import", `thing("a", {}, { import: "id" });`, /does not support import/],
         ["assets", `thing("a", { file: new pulumi.asset.StringAsset("x") });`, /does not support an asset/],
         ["archives", `thing("a", { files: [new pulumi.asset.AssetArchive({})] });`, /does not support an archive/],
