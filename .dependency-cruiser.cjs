@@ -7,8 +7,9 @@ const ARROWS = {
     resources: ["core", "drivers"],
     components: ["core", "resources"],
     // The programs' settings are schemas, so they live in core; everything else they get as a user does.
-    stacks: ["core", "index.ts"],
+    stacks: ["core", "index.ts", "aws.ts"],
     "index.ts": ["core", "resources", "components"],
+    "aws.ts": ["core", "resources", "components"],
     engine: [],
 };
 const OURS = [...Object.keys(ARROWS), "tools", "examples", "test"];
@@ -24,7 +25,7 @@ const arrows = Object.entries(ARROWS).map(([name, allowed]) => ({
 }));
 
 /** Everything that is loaded when a stack's program runs. */
-const PROGRAM_PATH = "^(?:index\\.ts$|components/|resources/dynamic\\.ts$|resources/[^/]+/index\\.ts$)";
+const PROGRAM_PATH = "^(?:(?:index|aws)\\.ts$|components/|resources/dynamic\\.ts$|resources/[^/]+/index\\.ts$)";
 
 /** @type {import("dependency-cruiser").IConfiguration} */
 module.exports = {
@@ -49,13 +50,13 @@ module.exports = {
             comment: "what needs a cloud's SDK is a subpath, so nobody loads it who does not use it",
             severity: "error",
             from: { path: "^index\\.ts$" },
-            to: { path: "(?:^|node_modules/)@pulumi/aws(?:/|$)", reachable: true },
+            to: { path: "(?:^|node_modules/)@pulumi/aws(?:/|$)|^aws\\.ts$|^components/aws/", reachable: true },
         },
         {
             name: "no-development-dependency",
             comment: "what is shipped can't use what is not installed with it",
             severity: "error",
-            from: { path: below(["index.ts", "core", "drivers", "resources", "components"]) },
+            from: { path: below(["index.ts", "aws.ts", "core", "drivers", "resources", "components"]) },
             to: { dependencyTypes: ["npm-dev", "npm-no-pkg"], dependencyTypesNot: ["npm-peer", "type-only"] },
         },
         {

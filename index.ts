@@ -6,6 +6,9 @@ export {
     type NodeRegistry,
 } from "./components/builders/local-fleet";
 export type * from "./components/images/args";
+export { BuildMatrix } from "./components/images/build-matrix";
+export type * from "./components/images/git-tags-args";
+export type * from "./components/images/matrix-args";
 export {
     type ImageSignature,
     MultiPlatformImage,
@@ -19,5 +22,6 @@ export {
 } from "./components/registry/local-registry";
 export type { RegistryConnectionArgs, Repository } from "./components/registry/repository";
 export type { Transform } from "./components/transform";
+export type { AxisValue } from "./core/build-matrix";
 export { type Problem, SettingsError } from "./core/problems";
 export { SigningKey, type SigningKeyArgs } from "./resources/signing-key";

@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 // Tests of whole stacks run one file at a time: each of them uses all cores, and some of what they prove is that things
 // happen in time. The others run as many at a time as there are cores; those that start daemons and engines after the rest.
 const STACKS = ["test/e2e/**/*.test.ts"];
-const PROCESSES = ["test/engine/**/*.test.ts", "test/resources/**/*.test.ts"];
+const PROCESSES = ["test/aws/**/*.test.ts", "test/engine/**/*.test.ts", "test/resources/**/*.test.ts"];
 
 const timeouts = { testTimeout: 60_000, hookTimeout: 120_000 };
 

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { dayExpected, hasPassed, parseDay } from "./day";
 import { duration, platform, platformIdentity } from "./leaves";
 import { FormatError } from "./problems";
-import { choice, kindOf, late, leaf, off, secretText, text } from "./schema";
+import { choice, type Fault, kindOf, late, leaf, off, secretText, text } from "./schema";
 import { exactlyOne, fields, list } from "./schema-tables";
 import { quote } from "./text";
 import { severities } from "./verdict";
@@ -82,7 +82,8 @@ export function scan(now: Date) {
 const keyExpected =
     'a KMS key ("awskms://", "gcpkms://", "hashivault://" or "azurekms://" and its name) or {privateKey, password, publicKey}';
 
-const kmsKey = leaf<string>(keyExpected, (value) => {
+/** What is wrong with the key of `sign` where it is text, or is to become text. */
+export function kmsKeyFault(value: unknown): Fault | undefined {
     if (typeof value !== "string") {
         return { found: kindOf(value), expected: keyExpected, wrongKind: true };
     }
@@ -96,7 +97,9 @@ const kmsKey = leaf<string>(keyExpected, (value) => {
     const found =
         scheme === undefined ? "not a KMS key" : `${quote(scheme)} is not a KMS this library knows, or lacks a name`;
     return { found, expected: keyExpected };
-});
+}
+
+const kmsKey = leaf<string>(keyExpected, kmsKeyFault);
 
 const password = leaf<string>("the private key's password", (value) =>
     typeof value === "string"

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { platformIdentity } from "./leaves";
+import { isAddress, platformIdentity } from "./leaves";
 import { type Fault, faultIn, report } from "./schema";
 import { isTable, textsIn } from "./schema-tables";
 import { isFullVersion, parseVersion, versionTags } from "./tags";
@@ -18,6 +18,7 @@ export function crossChecks(value: unknown, ctx: z.core.$RefinementCtx<unknown>)
     checkTestPlatforms(value, tell);
     checkCache(value, tell);
     checkTags(value, tell);
+    checkGitTags(value, tell);
     checkSecrets(value, tell);
     checkScan(value, tell);
 }
@@ -46,7 +47,7 @@ function checkCache({ noCache, cacheFrom }: Record<string, unknown>, tell: Repor
     }
 }
 
-function checkTags({ version, tags, immutableTags }: Record<string, unknown>, tell: Report): void {
+function checkTags({ version, tags, immutableTags, gitTags }: Record<string, unknown>, tell: Report): void {
     const isVersion = typeof version === "string" && faultIn(() => parseVersion(version)) === undefined;
     const fromVersion = isVersion ? versionTags(version, { isHighest: true }) : [];
     for (const { text, index } of textsIn(tags)) {
@@ -62,6 +63,7 @@ function checkTags({ version, tags, immutableTags }: Record<string, unknown>, te
             const found = `"${text}" moves with every release, so it can't be immutable`;
             tell(["immutableTags", index], { found, expected: "tags that never move", hint });
         } else if (
+            gitTags === undefined &&
             Array.isArray(tags) &&
             listed.length === tags.length &&
             ![...listed, ...fromVersion].includes(text)
@@ -71,6 +73,24 @@ function checkTags({ version, tags, immutableTags }: Record<string, unknown>, te
                 expected: "tags of the image",
             });
         }
+    }
+}
+
+function checkGitTags({ version, context, gitTags }: Record<string, unknown>, tell: Report): void {
+    if (!isTable(gitTags)) {
+        return;
+    }
+    if (version !== undefined && gitTags.version === true) {
+        const hint = "leave version out, or gitTags.version";
+        tell(["gitTags", "version"], { found: "set together with version", expected: "one of them", hint });
+    }
+    const remote = (place: unknown) => typeof place === "string" && isAddress(place);
+    if (remote(gitTags.folder)) {
+        const expected = "a folder's path";
+        tell(["gitTags", "folder"], { found: "an address, not a folder", expected });
+    } else if (gitTags.folder === undefined && remote(context)) {
+        const hint = "set gitTags.folder to a work tree of it";
+        tell(["gitTags"], { found: "set for a context that is an address", expected: "a folder as context", hint });
     }
 }
 

@@ -1,6 +1,6 @@
 import { isDigest } from "./digest";
-import { Platform } from "./platform";
-import { FormatError, type Problem, SettingsError } from "./problems";
+import { type IndexPlatform, platformFaults, platformObject } from "./index-platform";
+import { type Problem, SettingsError } from "./problems";
 
 /** The media types of the two kinds of image: OCI's (image specification 1.1) and Docker's (image manifest version 2, schema 2). */
 export const mediaTypes = {
@@ -12,16 +12,6 @@ export const mediaTypes = {
 
 /** How an index is written: OCI's image index, or Docker's manifest list for clients that know only that. */
 export type IndexFormat = "oci" | "docker";
-
-/** A platform with what only some systems need: Windows' build in `osVersion`, required features in `osFeatures`. */
-export interface IndexPlatform {
-    /** `linux/arm64`, `windows/amd64`. */
-    name: string;
-    /** `10.0.20348.2762`. */
-    osVersion?: string;
-    /** `win32k`. */
-    osFeatures?: readonly string[];
-}
 
 /** One platform's image, already in the repository. */
 export interface IndexChild {
@@ -79,19 +69,6 @@ export function composeIndex({ children, annotations, format = "oci" }: IndexPar
     return Buffer.from(JSON.stringify(index), "utf8");
 }
 
-/** A platform as it stands in a descriptor (image-index.md, "platform"). */
-function platformObject(given: string | IndexPlatform): Record<string, unknown> {
-    const { name, osVersion, osFeatures = [] } = typeof given === "string" ? { name: given } : given;
-    const { architecture, os, variant } = Platform.parse(name);
-    return {
-        architecture,
-        os,
-        ...(osVersion === undefined ? {} : { "os.version": osVersion }),
-        ...(osFeatures.length === 0 ? {} : { "os.features": [...osFeatures].sort() }),
-        ...(variant === undefined ? {} : { variant }),
-    };
-}
-
 function childrenProblems(children: readonly IndexChild[], format: IndexFormat): Problem[] {
     if (children.length === 0) {
         return [{ path: "children", found: "empty", expected: "at least one platform's image" }];
@@ -101,7 +78,7 @@ function childrenProblems(children: readonly IndexChild[], format: IndexFormat):
     return children.flatMap((child, position) => {
         const path = `children[${position}]`;
         return [
-            ...platformProblems(child, position, platforms),
+            ...platformProblems(child, position, platforms, format),
             ...digestProblems(child, position, digests),
             ...(Number.isSafeInteger(child.size) && child.size > 0
                 ? []
@@ -111,22 +88,23 @@ function childrenProblems(children: readonly IndexChild[], format: IndexFormat):
     });
 }
 
-function platformProblems(child: IndexChild, position: number, seen: Map<string, number>): Problem[] {
+function platformProblems(
+    { platform }: IndexChild,
+    position: number,
+    seen: Map<string, number>,
+    format: IndexFormat,
+): Problem[] {
     const path = `children[${position}].platform`;
-    try {
-        const platform = platformObject(child.platform);
-        const key = JSON.stringify(platform);
-        const earlier = seen.get(key);
-        seen.set(key, earlier ?? position);
-        const name = typeof child.platform === "string" ? child.platform : child.platform.name;
-        const found = `"${name}" is the same as children[${earlier}]`;
-        return earlier === undefined ? [] : [{ path, found, expected: "each platform once" }];
-    } catch (error) {
-        if (error instanceof FormatError) {
-            return [{ path, found: error.found, expected: error.expected }];
-        }
-        throw error;
+    const faults = platformFaults(platform, path, format === "docker");
+    if (faults.length > 0) {
+        return faults;
     }
+    const key = JSON.stringify(platformObject(platform));
+    const earlier = seen.get(key);
+    seen.set(key, earlier ?? position);
+    const name = typeof platform === "string" ? platform : platform.name;
+    const found = `"${name}" is the same as children[${earlier}]`;
+    return earlier === undefined ? [] : [{ path, found, expected: "each platform once" }];
 }
 
 function digestProblems({ digest }: IndexChild, position: number, seen: Map<string, number>): Problem[] {

@@ -25,6 +25,23 @@ const revision = text("a Git commit", (value) => {
     return value;
 });
 
+const gitTags = fields({
+    folder: place("a folder's path").optional().describe("A folder in the work tree; the context when unset"),
+    version: flag()
+        .optional()
+        .describe(
+            "The highest Git tag at the commit that is a version (`v1.4.2`) stands for `version`; true unless that is set",
+        ),
+    branch: flag().default(false).describe("A tag with the branch's name: `feature-login` of `feature/login`"),
+    commit: flag().default(true).describe("A tag with the commit: `sha-0123456789ab`"),
+    date: flag().default(false).describe("A tag with the day of the commit, in UTC: `2026-11-22`"),
+    dirty: choice(["refuse", "mark"])
+        .default("refuse")
+        .describe(
+            "What changes that are not committed do; marked, tags end in `-dirty`, and there is neither version nor date",
+        ),
+});
+
 const host = text("a host", (value) => {
     const [, name, ip = ""] = /^([A-Za-z0-9_.-]+)[:=](.+)$/.exec(value) ?? [];
     if (name === undefined || !(isAddress(ip) || ip === "host-gateway")) {
@@ -112,6 +129,10 @@ export function imageSettings({ now = new Date() }: { now?: Date } = {}) {
         immutableTags: late(list(tag, { of: "tags", identity: (value) => value }))
             .default([])
             .describe("Tags that may be set once and never moved"),
+        immutable: late(list(choice(["versions", "commits"]), { of: "kinds of tags", identity: (kind) => kind }))
+            .default([])
+            .describe("The same for every full version's tag, and every commit's (`sha-0123456789ab`)"),
+        gitTags: gitTags.optional().describe("Tags from the Git work tree that is built from"),
         emulation: choice(["refuse", "allow"])
             .default("refuse")
             .describe("Whether a node of another architecture may emulate a platform; outputs name it"),

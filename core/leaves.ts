@@ -49,6 +49,11 @@ export const tag = text("a tag", (value) => {
 
 const addressSchemes = ["https", "http", "git", "ssh"];
 
+/** Whether a place is an address (`https://…`, `git@host:path`) and no path on this machine. */
+export function isAddress(place: string): boolean {
+    return /^(?:[a-z][a-z0-9+.-]*:\/\/|[^/]+@[^/]+:)/i.test(place);
+}
+
 /**
  * A folder's path, or the address of a remote one. `more` are further schemes, as named contexts have them.
  * An address with a password is refused, and not repeated: it would end up in Pulumi's state.

@@ -22,6 +22,23 @@ const repositoryName = text('a repository\'s name, such as "hello"', (value) => 
 
 const port = whole({ min: 1, max: 65_535 });
 
+/** What the stacks of this package build, and what it is called. */
+export const releasedImage = {
+    context: text("a folder").default("examples/hello").describe("The folder the image is built from"),
+    dockerfile: text("a path").optional().describe("The Dockerfile's path, when it is not `Dockerfile` in the context"),
+    target: text("a stage's name").optional().describe("The stage that is built; the last one when unset"),
+    platforms: list(platform, { of: "platforms", min: 1, identity: platformIdentity })
+        .default(["linux/amd64", "linux/arm64"])
+        .describe("What the image is built for"),
+    version: text(versionExpected, parseVersion)
+        .default("1.0.0")
+        .describe("The version, which gives the tags `1.0.0`, `1.0`, `1`"),
+    tags: list(tag, { of: "tags", identity: (value) => value })
+        .default([])
+        .describe("Tags besides the version's"),
+    buildArgs: table(unshown, "build arguments").default({}).describe("Build arguments by name; never secrets"),
+};
+
 /**
  * The settings of the `local` stack: a registry, a fleet and one image on this machine. All have defaults.
  *
@@ -35,22 +52,8 @@ export function localSettings({ now = new Date() }: { now?: Date } = {}) {
             .describe("Where the registry keeps its bytes; a folder of the state folder when unset"),
     });
     const image = fields({
-        context: text("a folder").default("examples/hello").describe("The folder the image is built from"),
-        dockerfile: text("a path")
-            .optional()
-            .describe("The Dockerfile's path, when it is not `Dockerfile` in the context"),
-        target: text("a stage's name").optional().describe("The stage that is built; the last one when unset"),
-        platforms: list(platform, { of: "platforms", min: 1, identity: platformIdentity })
-            .default(["linux/amd64", "linux/arm64"])
-            .describe("What the image is built for"),
+        ...releasedImage,
         repository: repositoryName.default("hello").describe("The image's repository in the local registry"),
-        version: text(versionExpected, parseVersion)
-            .default("1.0.0")
-            .describe("The version, which gives the tags `1.0.0`, `1.0`, `1`"),
-        tags: list(tag, { of: "tags", identity: (value) => value })
-            .default([])
-            .describe("Tags besides the version's"),
-        buildArgs: table(unshown, "build arguments").default({}).describe("Build arguments by name; never secrets"),
     });
     return fields({
         registry: registry.prefault({}).describe("The private registry"),

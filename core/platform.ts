@@ -1,9 +1,13 @@
 import { FormatError } from "./problems";
 import { didYouMean, nearest, oneOf, quote } from "./text";
 
-/** Names of one architecture in GOARCH, `uname -m`, Debian and LLVM spelling; as in containerd's platforms/database.go. */
+/**
+ * Names of one architecture in GOARCH, `uname -m`, Debian and LLVM spelling, as in containerd's platforms/database.go; and as
+ * Docker's official images have them (`arm32v7`, `arm64v8`).
+ */
 const architectureAliases = new Map<string, readonly [architecture: string, variant?: string]>([
     ["aarch64", ["arm64"]],
+    ["arm64v8", ["arm64"]],
     ["x86-64", ["amd64"]],
     ["x86_64", ["amd64"]],
     ["x64", ["amd64"]],
@@ -11,8 +15,15 @@ const architectureAliases = new Map<string, readonly [architecture: string, vari
     ["i686", ["386"]],
     ["armhf", ["arm", "v7"]],
     ["armv7l", ["arm", "v7"]],
+    ["armv7", ["arm", "v7"]],
+    ["arm32v7", ["arm", "v7"]],
     ["armel", ["arm", "v6"]],
     ["armv6l", ["arm", "v6"]],
+    ["armv6", ["arm", "v6"]],
+    ["arm32v6", ["arm", "v6"]],
+    ["arm32v5", ["arm", "v5"]],
+    ["loongarch64", ["loong64"]],
+    ["mips64el", ["mips64le"]],
     ["ppc64el", ["ppc64le"]],
 ]);
 
@@ -49,17 +60,18 @@ export class Platform {
 
     /**
      * Reads `os/architecture[/variant]`, in any common spelling: `linux/aarch64` and `linux/arm64/v8` are `linux/arm64`.
-     * A machine's architecture alone (`x86_64`) is Linux's.
+     * An architecture alone (`x86_64`, `arm/v7`) is Linux's.
      *
      * @throws FormatError with the nearest platform as a hint.
      */
     static parse(text: string): Platform {
         const parts = text.trim().toLowerCase().split("/");
-        const [first = "", second, third] = parts;
-        const [os, name, variant] = second === undefined ? ["linux", first, undefined] : [first, second, third];
+        const alone = isArchitecture(parts[0] ?? "");
+        const [os = "", name = "", variant] = alone || parts.length === 1 ? ["linux", ...parts] : parts;
         const system = systemAliases.get(os) ?? os;
         const [architecture, aliasVariant] = architectureAliases.get(name) ?? [name];
-        const known = isOneOf(systems, system) && isOneOf(architectures, architecture) && parts.length <= 3;
+        const known =
+            isOneOf(systems, system) && isOneOf(architectures, architecture) && parts.length <= (alone ? 2 : 3);
         const found = known ? canonicalVariant(architecture, variant ?? aliasVariant) : undefined;
         if (
             found === undefined ||
@@ -116,6 +128,10 @@ export class Platform {
         const variants = variantsOf.get(this.architecture) ?? [];
         return variants.indexOf(this.variant ?? unspokenVariants.get(this.architecture) ?? "");
     }
+}
+
+function isArchitecture(word: string): boolean {
+    return isOneOf(architectures, word) || architectureAliases.has(word);
 }
 
 function isOneOf(known: readonly string[], word: string): boolean {

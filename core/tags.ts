@@ -1,6 +1,6 @@
-import semver from "semver";
 import { FormatError } from "./problems";
 import { isTag } from "./reference";
+import { compareVersions, parseSemver, type Version } from "./semver";
 import { quote } from "./text";
 
 /** What a wrong version should have been. */
@@ -12,10 +12,9 @@ export const versionExpected = 'a SemVer version such as "1.4.2"';
  * @throws FormatError also for build metadata (`1.4.2+5`), which no tag can carry.
  */
 export function parseVersion(text: string): string {
-    const version = semver.parse(text);
-    if (version === null || text.split("+")[0] !== version.version) {
-        // Only what is one small step away is suggested: "v1.4.2", "1.4".
-        const completed = /^v?\d+(\.\d+){0,2}$/.test(text) ? semver.coerce(text)?.version : semver.clean(text);
+    const version = parseSemver(text);
+    if (version === undefined) {
+        const completed = completedVersion(text);
         const hint = completed ? `did you mean "${completed}"?` : undefined;
         throw new FormatError(`${quote(text)} is not a version`, versionExpected, hint);
     }
@@ -29,6 +28,14 @@ export function parseVersion(text: string): string {
     return text;
 }
 
+/** The version that is one small step away: of "v1.4.2" or "1.4". */
+function completedVersion(text: string): string | undefined {
+    const bare = text.trim().replace(/^[v=]\s*/, "");
+    const missing = /^\d+(?:\.\d+){0,2}$/.test(bare) ? 3 - bare.split(".").length : 0;
+    const completed = bare + ".0".repeat(missing);
+    return parseSemver(completed)?.build.length === 0 ? completed : undefined;
+}
+
 /**
  * The tags of a version: `1.4.2` gets `1.4.2`, `1.4` and `1`. A prerelease gets only itself, and there is no tag `0`: SemVer
  * promises nothing across the minors of 0.
@@ -37,11 +44,11 @@ export function parseVersion(text: string): string {
  * @throws FormatError when the version is none.
  */
 export function versionTags(version: string, options: { isHighest?: boolean } = {}): string[] {
-    const { major, minor, prerelease } = new semver.SemVer(parseVersion(version));
+    const { major, minor, prerelease } = parseSemver(parseVersion(version)) as Version;
     if (prerelease.length > 0) {
         return [version];
     }
-    const lines = major === 0 ? [`${major}.${minor}`] : [`${major}.${minor}`, `${major}`];
+    const lines = major === "0" ? [`${major}.${minor}`] : [`${major}.${minor}`, major];
     return [version, ...lines, ...(options.isHighest ? ["latest"] : [])];
 }
 
@@ -52,8 +59,11 @@ export function versionTags(version: string, options: { isHighest?: boolean } = 
  * @param existing all tags of the repository.
  */
 export function tagsToMove(version: string, existing: readonly string[]): string[] {
-    const released = existing.filter((tag) => isFullVersion(tag) && semver.prerelease(tag) === null);
-    const newer = released.filter((tag) => semver.gt(tag, version));
+    const own = parseSemver(parseVersion(version)) as Version;
+    const newer = existing.filter((tag) => {
+        const other = isTag(tag) ? parseSemver(tag) : undefined;
+        return other !== undefined && other.prerelease.length === 0 && compareVersions(other, own) > 0;
+    });
     return versionTags(version, { isHighest: newer.length === 0 }).filter(
         (tag) => tag === version || !newer.some((other) => versionTags(other).includes(tag)),
     );
@@ -61,5 +71,5 @@ export function tagsToMove(version: string, existing: readonly string[]): string
 
 /** Whether a tag is one full version (`1.4.2`, `2.0.0-rc.1`): once released, such a tag never moves again. */
 export function isFullVersion(tag: string): boolean {
-    return semver.valid(tag) === tag;
+    return parseSemver(tag)?.build.length === 0;
 }

@@ -34,7 +34,7 @@ function providerOf(kind: string): pulumi.dynamic.ResourceProvider {
     return found;
 }
 
-const kebab = (name: string) => name.replace(/(?<=[a-z])(?=[A-Z])/g, "-").toLowerCase();
+const kebab = (name: string) => name.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "-").toLowerCase();
 
 /** What the resources of this library have in common. */
 export abstract class OperationsResource extends pulumi.dynamic.Resource {

@@ -1,10 +1,21 @@
 import { isDeepStrictEqual } from "node:util";
 import { exitWithEngine } from "../drivers/orphan-guard";
 
+/** A problem of one input; the engine tells it with the resource. */
+export interface Failure {
+    property: string;
+    reason: string;
+}
+
 /** The five operations of a dynamic resource as plain functions. `I` are the inputs, `O` what is kept in state. */
 export interface Operations<I extends object, O extends I> {
     /** Problems of the inputs; each is reported with the property's name. Unknown values arrive in previews. */
-    check?(inputs: I): Promise<{ property: string; reason: string }[]>;
+    check?(inputs: I): Promise<Failure[]>;
+    /**
+     * Adds to the inputs what only this machine knows, where that is to be known in a preview, too. Has no side effect, and is
+     * asked once in a run. Unknown values arrive in previews.
+     */
+    complete?(inputs: I): Promise<{ added: Partial<I>; failures: Failure[] }>;
     /** Makes it. Must find and adopt what a run that was killed in the middle has left. */
     create(inputs: I): Promise<{ id: string; outs: O }>;
     /** Properties whose change needs work. May look at the world; has no side effect. Default: every changed input. */
@@ -15,8 +26,10 @@ export interface Operations<I extends object, O extends I> {
     read?(state: O): Promise<O | undefined>;
     /** Default: nothing is left behind that had to be removed. */
     delete?(state: O): Promise<void>;
-    /** Inputs whose change makes another resource of it. */
-    replaceOn?: (keyof I & string)[];
+    /** Properties whose change makes another resource of it. */
+    replaceOn?: (keyof O & string)[];
+    /** Whether the old one goes before the new one is made; default yes: two of the same name can't be. */
+    deleteBeforeReplace?: boolean;
     /** Inputs whose change alone is no reason to do anything. */
     ignored?: (keyof I & string)[];
 }
@@ -45,7 +58,7 @@ export function changedInputs(state: object, inputs: object, ignored: readonly s
 /** What Pulumi's dynamic provider calls, made from the operations. */
 export function defineOperations<I extends object, O extends I>(operations: Operations<I, O>) {
     exitWithEngine();
-    const { ignored = [], replaceOn = [] } = operations;
+    const { ignored = [], replaceOn = [], deleteBeforeReplace = true } = operations;
     const strip = <T extends object>(value: T): T => {
         const { __provider, ...rest } = value as Record<string, unknown>;
         return rest as T;
@@ -53,7 +66,11 @@ export function defineOperations<I extends object, O extends I>(operations: Oper
     return {
         ...operations,
         async check(_olds: unknown, news: I) {
-            return { inputs: news, failures: (await operations.check?.(strip(news))) ?? [] };
+            const failures = (await operations.check?.(strip(news))) ?? [];
+            const completed = failures.length === 0 ? await operations.complete?.(strip(news)) : undefined;
+            return completed
+                ? { inputs: { ...news, ...completed.added }, failures: completed.failures }
+                : { inputs: news, failures };
         },
         async create(news: I) {
             return operations.create(strip(news));
@@ -63,7 +80,8 @@ export function defineOperations<I extends object, O extends I>(operations: Oper
                 ? await operations.changes(strip(olds), strip(news))
                 : changedInputs(olds, news, ignored);
             const replaces = changed.filter((key) => replaceOn.some((other) => other === key));
-            return { changes: changed.length > 0, replaces, deleteBeforeReplace: replaces.length > 0 };
+            const oldFirst = deleteBeforeReplace && replaces.length > 0;
+            return { changes: changed.length > 0, replaces, deleteBeforeReplace: oldFirst };
         },
         async update(_id: string, olds: O, news: I) {
             const outs = operations.update

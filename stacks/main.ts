@@ -4,6 +4,7 @@ import { SettingsError } from "../core/problems";
 /** The programs by name. Each is loaded only when it is picked: nobody pays for a cloud's SDK they do not use. */
 const programs: Record<string, () => (settings: unknown) => Promise<Record<string, unknown>>> = {
     local: () => require("./local").local,
+    aws: () => require("./aws").aws,
 };
 
 /** `buildfleet:program` picks the program (default: the one named like the stack), `buildfleet:settings` are its settings. */

@@ -21,6 +21,24 @@ function toMarkdown(rows) {
 }
 
 /**
+ * The table of a stack, with one line for each component whose settings have a table of their own.
+ *
+ * @param {SettingRow[]} rows
+ */
+function withoutComponents(rows) {
+    const components = { fleet: "Ec2Fleet", repository: "EcrRepository" };
+    const seen = new Set();
+    return rows.flatMap((row) => {
+        const [name = ""] = /^\w+/.exec(row.path) ?? [];
+        const component = components[/** @type {keyof typeof components} */ (name)];
+        if (!component) return [row];
+        if (seen.has(name)) return [];
+        seen.add(name);
+        return [{ path: name, type: "table", default: "", description: `As in the table of ${component}` }];
+    });
+}
+
+/**
  * The text with its tables replaced: each stands between `<!-- settings:NAME -->` and `<!-- /settings:NAME -->`.
  *
  * @param {string} text
@@ -29,12 +47,21 @@ export function withTables(text) {
     const { settingsTable } = require("../dist/core/settings-table.js");
     const { imageSettings } = require("../dist/core/image-settings.js");
     const { localSettings } = require("../dist/core/local-settings.js");
-    const tables = { image: imageSettings(), local: localSettings() };
-    return Object.entries(tables).reduce((whole, [name, schema]) => {
+    const { awsSettings } = require("../dist/core/aws-settings.js");
+    const { fleetSettings } = require("../dist/core/aws/fleet-settings.js");
+    const { repositorySettings } = require("../dist/core/aws/repository-settings.js");
+    const tables = {
+        image: settingsTable(imageSettings()),
+        fleet: settingsTable(fleetSettings()),
+        repository: settingsTable(repositorySettings()),
+        local: settingsTable(localSettings()),
+        aws: withoutComponents(settingsTable(awsSettings())),
+    };
+    return Object.entries(tables).reduce((whole, [name, rows]) => {
         const [begin, end] = [`<!-- settings:${name} -->`, `<!-- /settings:${name} -->`];
         const [from, to] = [whole.indexOf(begin), whole.indexOf(end)];
         if (from < 0 || to < from) throw new Error(`README.md has no place for the table "${name}"`);
-        return `${whole.slice(0, from + begin.length)}\n\n${toMarkdown(settingsTable(schema))}\n\n${whole.slice(to)}`;
+        return `${whole.slice(0, from + begin.length)}\n\n${toMarkdown(rows)}\n\n${whole.slice(to)}`;
     }, text);
 }
 

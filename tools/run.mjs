@@ -6,13 +6,14 @@ import { parseArgs } from "node:util";
 import { runChild } from "./run/child.mjs";
 import { toJson, toText } from "./run/report.mjs";
 import { againAsRoot } from "./run/root.mjs";
-import { operate, removeLeftovers } from "./run/stack.mjs";
+import { operate, programOf, removeLeftovers, stateFolder } from "./run/stack.mjs";
 import { runTests } from "./run/tests.mjs";
 import { projectRoot, SetupError, say } from "./setup/context.mjs";
 import { setup } from "./setup.mjs";
 
 const USAGE = `usage: node tools/run.mjs <up|preview|refresh|destroy> [--json] [--stack NAME] [--config KEY=VALUE]... [--purge]
        node tools/run.mjs <test|bench> [ARGUMENT]...
+  --stack   local (default) or aws
   --json    one JSON document on standard output, and nothing else there
   --purge   destroy only: also remove the bytes of what was released`;
 
@@ -22,11 +23,17 @@ const USAGE = `usage: node tools/run.mjs <up|preview|refresh|destroy> [--json] [
  */
 async function runStack(command, args) {
     const options = readOptions(command, args);
-    const { toolFolder } = await setup();
-    if (!isRoot()) return againAsRoot([command, ...args]);
+    const program = programOf(projectRoot, options.stack, options.config);
+    // Only BuildKit on this machine needs root, and a preview of what runs elsewhere nothing but the program.
+    const isLocal = program === "local";
+    const { toolFolder } = await setup(!isLocal && command === "preview" ? { only: ["dependencies", "build"] } : {});
+    if (isLocal && !isRoot()) return againAsRoot([command, ...args]);
     const report = await operate(command, { project: projectRoot, toolFolder, ...options });
     process.stdout.write(`${options.json ? toJson(report) : toText(report, command)}\n`);
-    if (command === "destroy" && report.exitCode === 0) removeLeftovers(projectRoot, options.stack, options.purge);
+    const state = stateFolder(projectRoot, options.stack, program);
+    if (command === "destroy" && report.exitCode === 0) {
+        removeLeftovers(projectRoot, options.stack, options.purge, state);
+    }
     return report.exitCode;
 }
 
@@ -61,7 +68,7 @@ async function main([command, ...args]) {
         case "destroy":
             return runStack(command, args);
         case "test": {
-            const env = await toolEnvironment();
+            const env = await toolEnvironment({ tests: true });
             return isRoot() ? runTests(projectRoot, env, args) : againAsRoot([command, ...args]);
         }
         case "bench": {
@@ -81,8 +88,9 @@ async function main([command, ...args]) {
 
 const isRoot = () => process.getuid?.() === 0;
 
-async function toolEnvironment() {
-    const { toolFolder } = await setup();
+/** @param {Parameters<typeof setup>[0]} [options] */
+async function toolEnvironment(options) {
+    const { toolFolder } = await setup(options);
     return toolFolder ? { ...process.env, PATH: [toolFolder, process.env.PATH].join(delimiter) } : process.env;
 }
 

@@ -4,8 +4,10 @@ import type { Duration } from "../../core/duration";
 import type { Severity } from "../../core/verdict";
 import type { AttestationArgs } from "../../resources/attestation";
 import type { BuildxBuilderArgs } from "../../resources/buildx-builder";
+import type { GitTagsResourceArgs } from "../../resources/git-tags";
 import type { ImageIndexArgs } from "../../resources/image-index";
 import type { PlatformTestArgs } from "../../resources/platform-test";
+import type { RegistryLoginArgs } from "../../resources/registry-login";
 import type { SbomArgs } from "../../resources/sbom";
 import type { SignatureArgs } from "../../resources/signature";
 import type { TagPromotionArgs } from "../../resources/tag-promotion";
@@ -14,6 +16,7 @@ import type { VulnerabilityScanArgs } from "../../resources/vulnerability-scan";
 import type { Fleet } from "../builders/fleet";
 import type { Repository } from "../registry/repository";
 import type { Transform } from "../transform";
+import type { GitTagsArgs } from "./git-tags-args";
 
 /** A Dockerfile given as text. */
 export interface InlineDockerfile {
@@ -34,7 +37,7 @@ export interface SshAgent {
  */
 export interface RegistryCache {
     /** `registry/path:tag` */
-    ref: string;
+    ref: pulumi.Input<string>;
 }
 /** A cache in a folder; each platform gets a folder in it. */
 export interface LocalCacheSource {
@@ -166,14 +169,21 @@ export interface KeylessArgs {
 
 /** Exactly one of them. */
 export interface SignArgs {
-    /** A key in a KMS (`awskms:///alias/images`, `gcpkms://`, `azurekms://`, `hashivault://`), or a key pair. */
-    key?: string | KeyPairArgs;
+    /**
+     * A key in a KMS (`awskms:///alias/images`, `gcpkms://`, `azurekms://`, `hashivault://`), which may be an output (an
+     * `ImageSigningKey`'s), or a key pair.
+     */
+    key?: pulumi.Input<string> | KeyPairArgs;
     keyless?: KeylessArgs;
 }
 
 /** Last word on a child's arguments; the second argument is the child's name. */
 export interface ImageTransform {
+    /** Only where the arguments have `gitTags`. */
+    git?: Transform<GitTagsResourceArgs>;
     builder?: Transform<BuildxBuilderArgs>;
+    /** Only where the repository's `connection` has `ecr`. */
+    login?: Transform<RegistryLoginArgs>;
     image?: Transform<dockerBuild.ImageArgs>;
     index?: Transform<ImageIndexArgs>;
     test?: Transform<PlatformTestArgs>;
@@ -225,6 +235,12 @@ export interface MultiPlatformImageArgs {
     tags?: string[];
     /** Tags that may be set once and never moved. */
     immutableTags?: string[];
+    /**
+     * The same by kind: every full version's tag (`1.4.2`, `2.0.0-rc.1`), every commit's (`sha-0123456789ab`). Default none.
+     */
+    immutable?: ("versions" | "commits")[];
+    /** Tags from the Git work tree that is built from; default none. */
+    gitTags?: GitTagsArgs;
     /** Whether a node of another architecture may emulate a platform; default `refuse`. */
     emulation?: "refuse" | "allow";
     /**

@@ -1,4 +1,6 @@
 import type * as dockerBuild from "@pulumi/docker-build";
+import * as pulumi from "@pulumi/pulumi";
+import { isPlain } from "../plain";
 import type { CacheSourceArgs, CacheTargetArgs, S3Cache } from "./args";
 
 // Each platform is built by itself, and of two that write one cache the last would be all that is left of it. So
@@ -29,9 +31,12 @@ function s3Attributes(cache: S3Cache, slug: string) {
 const scopeOf = (scope: string | undefined, slug: string) => `${scope ?? "buildkit"}-${slug}`;
 
 /** `registry/app:cache` becomes `registry/app:cache-linux-arm64`; without a tag, `registry/app:linux-arm64`. */
-function platformRef(ref: string, slug: string): string {
-    const tagged = ref.lastIndexOf(":") > ref.lastIndexOf("/");
-    return tagged ? `${ref}-${slug}` : `${ref}:${slug}`;
+function platformRef(ref: pulumi.Input<string>, slug: string): pulumi.Input<string> {
+    const named = (text: string) => {
+        const tagged = text.lastIndexOf(":") > text.lastIndexOf("/");
+        return tagged ? `${text}-${slug}` : `${text}:${slug}`;
+    };
+    return isPlain(ref) ? named(ref) : pulumi.output(ref).apply(named);
 }
 
 export function cacheFromOf(source: CacheSourceArgs, slug: string): From {

@@ -6,6 +6,7 @@ import { type BuiltPlatform, buildPlatforms, createIndex } from "./build";
 import { createGates, type Gates } from "./gates";
 import { release } from "./release";
 import { resolveSettings } from "./resolve";
+import { withGitTags } from "./tags";
 
 /** What was found in one platform's image. */
 export interface PlatformVulnerabilities {
@@ -72,7 +73,7 @@ export class MultiPlatformImage extends pulumi.ComponentResource {
     constructor(name: string, args: MultiPlatformImageArgs, options?: pulumi.ComponentResourceOptions) {
         const settings = resolveSettings(name, args);
         super("buildfleet:index:MultiPlatformImage", name, {}, options);
-        const scope = { name, settings, transform: args.transform ?? {}, options: { parent: this } };
+        const scope = withGitTags({ name, settings, transform: args.transform ?? {}, options: { parent: this } });
         const built = buildPlatforms(scope);
         const index = createIndex(scope, built);
         const gates = built.map((platform) => createGates(scope, platform));

@@ -1,4 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
+import { kmsKeyFault } from "../../core/gate-settings";
+import { SettingsError } from "../../core/problems";
 import { PREDICATES } from "../../core/statements";
 import { Attestation } from "../../resources/attestation";
 import type { ImageIndex } from "../../resources/image-index";
@@ -10,6 +12,7 @@ import type { SignArgs } from "./args";
 import type { BuiltPlatform, Scope } from "./build";
 import type { Gates } from "./gates";
 import { provenance } from "./provenance";
+import { tagsOf } from "./tags";
 
 interface Released {
     ref: pulumi.Output<string>;
@@ -21,27 +24,28 @@ interface Released {
 export function release(scope: Scope, index: ImageIndex, built: BuiltPlatform[], gates: Gates[]): Released {
     const { settings } = scope;
     const passed = gates.flatMap(({ test, scan }) => [test, scan]).filter((gate) => gate !== undefined);
-    if (settings.sign === false) return { ...promote(scope, index.digest, passed), signature: undefined };
-    const digests = [index.digest, ...built.map(({ digest }) => digest)];
-    const { signer, verifier } = parties(settings.sign);
+    const children = built.map(({ digest }) => digest);
+    if (settings.sign === false) return { ...promote(scope, index.digest, children, passed), signature: undefined };
+    const digests = [index.digest, ...children];
+    const { signer, verifier } = parties(scope.name, settings.sign);
     const attestations = built.flatMap((platform, i) => attest(scope, index, platform, gates[i], signer));
     const signature = createSignature(scope, digests, signer, passed);
     const verification = createVerification(scope, index, built, gates, verifier, [signature, ...attestations]);
     return {
-        ...promote(scope, verification.verifiedDigest, []),
+        ...promote(scope, verification.verifiedDigest, children, []),
         signature: { publicKey: signature.publicKey, digests },
     };
 }
 
 /** Who signs, and what is needed to verify: the private half goes no further than the signing resources. */
-function parties(sign: SignArgs): { signer: pulumi.Output<Signer>; verifier: pulumi.Output<Verifier> } {
+function parties(name: string, sign: SignArgs): { signer: pulumi.Output<Signer>; verifier: pulumi.Output<Verifier> } {
     if (sign.keyless) {
         const identity = { kind: "keyless" as const, ...sign.keyless };
         return { signer: pulumi.output<Signer>(identity), verifier: pulumi.output<Verifier>(identity) };
     }
-    if (typeof sign.key === "string") {
-        const key = { kind: "kms" as const, uri: sign.key };
-        return { signer: pulumi.output<Signer>(key), verifier: pulumi.output<Verifier>(key) };
+    if (isKmsKey(sign.key)) {
+        const key = pulumi.output(sign.key).apply((uri) => ({ kind: "kms" as const, uri: kmsKey(name, uri) }));
+        return { signer: key, verifier: key };
     }
     if (!sign.key) throw new Error("unreachable: the settings were checked");
     const { privateKey, password, publicKey } = sign.key;
@@ -51,6 +55,16 @@ function parties(sign: SignArgs): { signer: pulumi.Output<Signer>; verifier: pul
         ) as pulumi.Output<Signer>,
         verifier: pulumi.output({ kind: "key" as const, publicKey }) as pulumi.Output<Verifier>,
     };
+}
+
+const isKmsKey = (key: SignArgs["key"]): key is pulumi.Input<string> =>
+    typeof key === "string" || pulumi.Output.isInstance(key) || key instanceof Promise;
+
+/** An output is only looked at when it is known. */
+function kmsKey(name: string, uri: unknown): string {
+    const fault = kmsKeyFault(uri);
+    if (fault) throw new SettingsError(`MultiPlatformImage ${JSON.stringify(name)}`, [{ path: "sign.key", ...fault }]);
+    return uri as string;
 }
 
 function attest(
@@ -126,17 +140,17 @@ function createVerification(
 }
 
 function promote(
-    { name, settings, transform, options }: Scope,
+    { name, settings, transform, options, git }: Scope,
     digest: pulumi.Output<string>,
+    children: pulumi.Output<string>[],
     dependsOn: pulumi.Resource[],
 ): { ref: pulumi.Output<string>; tags: pulumi.Output<string[]> } {
     const args = {
         repository: settings.repository,
         connection: settings.connection,
         digest,
-        tags: settings.tags,
-        version: settings.version ?? "",
-        immutableTags: settings.immutableTags,
+        ...tagsOf(settings, git),
+        ...(settings.ecr ? { children } : {}),
     };
     const promotion = new TagPromotion(
         `${name}-promotion`,

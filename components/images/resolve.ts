@@ -1,24 +1,25 @@
 import * as pulumi from "@pulumi/pulumi";
 import { checkImageSettings, type ImageSettings } from "../../core/image-settings";
 import type { RegistryConnection } from "../../core/registry-connection";
-import { Unresolved } from "../../core/settings";
+import { SettingsError } from "../../core/settings";
 import type { Fleet } from "../builders/fleet";
-import type { MultiPlatformImageArgs } from "./args";
+import { isPlain, withoutOutputs } from "../plain";
+import type { EcrAccessArgs, RegistryConnectionArgs } from "../registry/repository";
+import type { CacheSourceArgs, CacheTargetArgs, KeyPairArgs, MultiPlatformImageArgs } from "./args";
 
 /**
  * The arguments after the check: structure plain and complete, values that may come from other resources as Pulumi
  * inputs.
  */
 export interface ResolvedSettings
-    extends Pick<
-        ImageSettings,
-        "platforms" | "network" | "noCache" | "pull" | "cacheFrom" | "cacheTo" | "ssh" | "emulation" | "test" | "scan"
-    > {
+    extends Pick<ImageSettings, "platforms" | "network" | "noCache" | "pull" | "ssh" | "emulation" | "test" | "scan"> {
     fleet: Fleet;
     repository: pulumi.Output<string>;
     connection: pulumi.Output<RegistryConnection>;
     /** False where it is sure that no password was given. */
     mayHaveCredentials: boolean;
+    /** Set where the registry needs a login of its own. */
+    ecr: EcrAccessArgs | undefined;
     context: pulumi.Input<string>;
     contexts: Record<string, pulumi.Input<string>>;
     dockerfile: MultiPlatformImageArgs["dockerfile"];
@@ -28,48 +29,56 @@ export interface ResolvedSettings
     labels: Record<string, pulumi.Input<string>>;
     annotations: Record<string, pulumi.Input<string>>;
     addHosts: pulumi.Input<string>[];
+    cacheFrom: CacheSourceArgs[];
+    cacheTo: CacheTargetArgs[];
     version: string | undefined;
     tags: string[];
     immutableTags: string[];
+    immutable: ImageSettings["immutable"];
+    /** The folder may come from another resource. */
+    gitTags: (Omit<NonNullable<ImageSettings["gitTags"]>, "folder"> & { folder: pulumi.Input<string> }) | undefined;
     attestSbom: boolean;
     sign: MultiPlatformImageArgs["sign"];
     revision: string | undefined;
 }
 
-/** Values of other resources are not known while the program runs; the schema lets a mark for them pass. */
-function withoutOutputs(value: unknown): unknown {
-    if (!isPlain(value)) return new Unresolved();
-    if (Array.isArray(value)) return value.map(withoutOutputs);
-    if (typeof value !== "object" || value === null) return value;
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, withoutOutputs(item)]));
-}
-
 /** A `SigningKey` is a key pair and more; only the pair is looked at. */
 function signOf(sign: MultiPlatformImageArgs["sign"]): MultiPlatformImageArgs["sign"] {
-    if (!sign || typeof sign.key !== "object" || !pulumi.Resource.isInstance(sign.key)) return sign;
-    const { privateKey, password, publicKey } = sign.key;
+    if (!sign || !pulumi.Resource.isInstance(sign.key)) return sign;
+    const { privateKey, password, publicKey } = sign.key as pulumi.Resource & KeyPairArgs;
     return { ...sign, key: { privateKey, password, publicKey } };
 }
 
-const isPlain = <T>(input: pulumi.Input<T>): input is T =>
-    !pulumi.Output.isInstance(input) && !(input instanceof Promise);
+/** Which resources there are is decided while the program runs: an output can't bring a login with it. */
+function seen(connection: RegistryConnection): RegistryConnection {
+    if (!connection.ecr) return connection;
+    throw new pulumi.RunError(
+        "the repository's connection is an output as a whole, and has ecr in it; give a plain table with outputs inside: " +
+            'connection: { ecr: { region: stack.requireOutput("region") } }',
+    );
+}
 
 /** @throws SettingsError with every problem at once. */
 export function resolveSettings(name: string, args: MultiPlatformImageArgs): ResolvedSettings {
     const { fleet, repository, transform, ...rest } = { ...args, sign: signOf(args.sign) };
     const target = typeof repository === "object" && "name" in repository ? repository : { name: repository };
+    const subject = `MultiPlatformImage ${JSON.stringify(name)}`;
     // Platforms, tests and gates are plain in the arguments' types, so the check leaves them plain, too.
-    const checked = checkImageSettings(
-        `MultiPlatformImage ${JSON.stringify(name)}`,
-        withoutOutputs({ ...rest, repository: target.name }),
-    ) as ImageSettings;
+    const checked = checkImageSettings(subject, withoutOutputs({ ...rest, repository: target.name })) as ImageSettings;
     const connection = ("connection" in target && target.connection) || {};
+    const ecr = isPlain<RegistryConnectionArgs>(connection) ? connection.ecr : undefined;
+    if (ecr && "username" in connection && connection.username !== undefined) {
+        const path = "repository.connection.username";
+        const expected = "one of them: ECR's token takes the place of name and password";
+        throw new SettingsError(subject, [{ path, found: "set together with ecr", expected }]);
+    }
     return {
         ...checked,
         fleet,
         repository: pulumi.output(target.name),
-        connection: pulumi.secret(connection),
+        connection: pulumi.secret(isPlain(connection) ? connection : pulumi.output(connection).apply(seen)),
         mayHaveCredentials: !isPlain(connection) || connection.username !== undefined,
+        ecr,
         context: args.context,
         contexts: args.contexts ?? {},
         dockerfile: args.dockerfile,
@@ -79,7 +88,11 @@ export function resolveSettings(name: string, args: MultiPlatformImageArgs): Res
         labels: args.labels ?? {},
         annotations: args.annotations ?? {},
         addHosts: args.addHosts ?? [],
+        // As they were given: a cache's name may come from another resource.
+        cacheFrom: args.cacheFrom ?? [],
+        cacheTo: args.cacheTo ?? [],
         version: checked.version,
+        gitTags: checked.gitTags && { ...checked.gitTags, folder: args.gitTags?.folder ?? args.context },
         attestSbom: checked.sbom !== false,
         sign: rest.sign,
         revision: checked.revision,

@@ -14,6 +14,11 @@ export interface TagPromotionArgs {
     version?: pulumi.Input<string>;
     /** Those of the tags that may be set once and never moved; default none. */
     immutableTags?: pulumi.Input<pulumi.Input<string>[]>;
+    /**
+     * Digests of the platforms' images, for a registry whose rules of expiry tell images apart by their tags alone (ECR): each gets
+     * a tag of its own, made of its digest (core/aws/ecr-lifecycle.ts). Default none.
+     */
+    children?: pulumi.Input<pulumi.Input<string>[]>;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { childTag } from "../../core/aws/ecr-lifecycle";
 import type { RegistryConnection } from "../../core/registry-connection";
 import { tagsToMove } from "../../core/tags";
 import { type RegistryAccess, withRegistry } from "../../drivers/registry-access";
@@ -12,6 +13,8 @@ export interface Inputs {
     /** SemVer; empty: only `tags`. */
     version: string;
     immutableTags: string[];
+    /** Digests that each get a tag of their own. */
+    children?: string[];
 }
 
 interface State extends Inputs {
@@ -42,12 +45,19 @@ async function promote(inputs: Inputs, access: RegistryAccess): Promise<string[]
                 "next: release under another version; no tag was moved",
             ].join("\n"),
         );
+    await Promise.all((inputs.children ?? []).map((child) => point(childTag(child), child, access)));
     const moving = current.filter(({ at }) => at?.digest !== digest);
     if (moving.length > 0) {
         const { bytes, mediaType } = await client.getManifest(path, digest);
         for (const { tag } of moving) await client.putManifest(path, tag, mediaType, bytes);
     }
     return wanted;
+}
+
+async function point(tag: string, digest: string, { client, path }: RegistryAccess): Promise<void> {
+    if ((await client.headManifest(path, tag))?.digest === digest) return;
+    const { bytes, mediaType } = await client.getManifest(path, digest);
+    await client.putManifest(path, tag, mediaType, bytes);
 }
 
 export const operations = defineOperations<Inputs, State>({

@@ -22,7 +22,8 @@ function everything({ LocalRegistry, LocalFleet, SigningKey, MultiPlatformImage 
     const registry = new LocalRegistry("registry");
     const fleet = new LocalFleet("builders", { registries: registry.nodeSettings });
     const key = new SigningKey("key");
-    const repository = registry.repository("app");
+    const connection = { plainHttp: true, ecr: { region: "eu-central-1" } };
+    const repository = { ...registry.repository("app"), connection };
     return new MultiPlatformImage("app", { fleet, repository, context: ".", platforms: ["linux/arm64"], sign: { key } })
         .ref;
 }

@@ -375,6 +375,51 @@ export const badImageSettings: BadSetting[] = [
         "not a setting",
         'did you mean "dockerfile"?',
     ),
+    bad("git tag's kind", { gitTags: { brnch: true } }, "gitTags.brnch", "not a setting", 'did you mean "branch"?'),
+    bad("git tags as true", { gitTags: true }, "gitTags", "found a boolean", "a table of settings"),
+    bad("git tag as text", { gitTags: { branch: "main" } }, "gitTags.branch", "found text", "true or false"),
+    bad(
+        "dirty",
+        { gitTags: { dirty: "allow" } },
+        "gitTags.dirty",
+        '"allow" is not one of the choices',
+        '"refuse" or "mark"',
+    ),
+    bad(
+        "git's version and one's own",
+        { gitTags: { version: true } },
+        "gitTags.version",
+        "set together with version",
+        "leave version out",
+    ),
+    bad(
+        "git tags of an address",
+        { context: "git@example.com:team/app.git", gitTags: {} },
+        "gitTags",
+        "set for a context that is an address",
+        "set gitTags.folder",
+    ),
+    bad(
+        "git folder that is an address",
+        { gitTags: { folder: "https://example.com/app.git" } },
+        "gitTags.folder",
+        "an address, not a folder",
+        "a folder's path",
+    ),
+    bad(
+        "immutable kind",
+        { immutable: ["version"] },
+        "immutable[0]",
+        '"version" is not one of the choices',
+        'did you mean "versions"?',
+    ),
+    bad(
+        "immutable kind twice",
+        { immutable: ["commits", "commits"] },
+        "immutable[1]",
+        "the same as item 0",
+        "leave one out",
+    ),
 ];
 
 /** Changes of the local stack's settings, all of which have defaults. */

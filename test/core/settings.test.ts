@@ -75,9 +75,10 @@ describe("image settings", () => {
         );
         const apart = several.filter((cases) => {
             const names = cases.flatMap(({ change }) => Object.keys(change));
-            // What is right depends on the version's tags and on the platforms: those stay as they are.
+            // What is right depends on the version's tags, on Git's and on the platforms: those stay as they are.
             return (
                 new Set(names).size === names.length &&
+                !(names.includes("gitTags") && names.includes("immutableTags")) &&
                 !names.some((name) => ["version", "platforms", "tags"].includes(name))
             );
         });
@@ -127,6 +128,8 @@ describe("image settings", () => {
             cacheTo: [{ registry: { ref: "registry.example.com/app:cache", mode: "max" } }, { inline: {} }],
             tags: ["latest", "main"],
             immutableTags: ["1.4.2"],
+            immutable: ["versions", "commits"],
+            gitTags: { folder: "..", branch: true, commit: false, date: true, dirty: "mark" },
             emulation: "allow",
             test: { command: ["/app"], platforms: ["linux/aarch64"], timeout: "1 minute" },
             sbom: false,
@@ -139,6 +142,7 @@ describe("image settings", () => {
         };
         const settings = parseImageSettings(subject, full, { now });
         expect(settings.sign).toEqual(full.sign);
+        expect(settings.gitTags).toEqual(full.gitTags);
         expect(settings.scan).toMatchObject({ database: { maxAge: "5 days" } });
         for (const stage of ["test", "sbom", "scan", "sign"]) {
             expect(parseImageSettings(subject, { ...rightImage, [stage]: false }, { now })).toMatchObject({

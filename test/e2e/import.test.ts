@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, realpathSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -65,6 +65,34 @@ describe("a program of another team", () => {
         expect(second.steps.filter(({ op }) => op !== "same")).toEqual([]);
         expect(second.outputs).toEqual(first.outputs);
     }, 60_000);
+
+    describe("the part for AWS", () => {
+        const provider = join(folder, "node_modules/@pulumi/aws");
+        const load = (script: string) => run(process.execPath, ["-e", script], { cwd: folder });
+
+        it("is not needed by a program without it, and says what it needs itself", async () => {
+            expect(existsSync(provider)).toBe(false);
+            await expect(load('require("buildfleet/aws")')).rejects.toThrow(
+                'buildfleet/aws needs @pulumi/aws, which is not installed beside it: run "npm install @pulumi/aws"',
+            );
+        });
+
+        it("is there, from the tarball, where @pulumi/aws is", async () => {
+            symlinkSync(join(CHECKOUT, "node_modules/@pulumi/aws"), provider);
+            const names = "Object.entries(aws).map(([name, value]) => [name, typeof value])";
+            const required = await load(`const aws = require("buildfleet/aws"); console.log(JSON.stringify(${names}))`);
+            const imported = await load(
+                'import("buildfleet/aws").then(({ Ec2Fleet, EcrRepository, ImageSigningKey }) => console.log(Ec2Fleet.name, EcrRepository.name, ImageSigningKey.name))',
+            );
+            rmSync(provider);
+            expect(JSON.parse(required.stdout)).toEqual([
+                ["Ec2Fleet", "function"],
+                ["EcrRepository", "function"],
+                ["ImageSigningKey", "function"],
+            ]);
+            expect(imported.stdout).toBe("Ec2Fleet EcrRepository ImageSigningKey\n");
+        });
+    });
 
     it("is taken down by what it installed", async () => {
         const { result, changes } = await engine("destroy");

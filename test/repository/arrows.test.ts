@@ -19,11 +19,20 @@ const BREACHES: [file: string, line: string, rule: string][] = [
     ["stacks/b.ts", 'import "../engine/target";', "arrow-stacks"],
     ["engine/a.ts", 'import "../core/target";', "arrow-engine"],
     ["engine/b.ts", 'import type { T } from "../index"; export type A = T;', "arrow-engine"],
-    ["index.ts", 'import "./engine/target"; import "./components/cloud"; export type T = 1;', "arrow-index"],
+    [
+        "index.ts",
+        'import "./engine/target"; import "./components/cloud"; import "./components/f"; export type T = 1;',
+        "arrow-index",
+    ],
+    ["aws.ts", 'import "./drivers/target"; import "./components/cloud"; export type T = 1;', "arrow-aws"],
+    ["core/d.ts", 'import "../aws";', "arrow-core"],
+    ["components/e.ts", 'import "../aws";', "arrow-components"],
+    ["engine/c.ts", 'import "../aws";', "arrow-engine"],
     ["core/c.ts", 'import "./of-c";', "no-cycle"],
     ["components/c.ts", 'import "../resources/target/operations";', "program-declares-only"],
     ["resources/b/index.ts", 'import "../../drivers/target";', "program-declares-only"],
     ["resources/dynamic.ts", 'import "./operations";', "program-declares-only"],
+    ["components/aws/a.ts", 'import "../../resources/target/operations";', "program-declares-only"],
     ["core/e.ts", 'import "left-pad";', "no-unresolvable"],
     ["core/f.ts", 'import "only-for-tests";', "no-development-dependency"],
     ["components/cloud.ts", 'import "@pulumi/aws";', "no-development-dependency"],
@@ -34,7 +43,11 @@ const ALLOWED: [file: string, line: string][] = [
     ["resources/c/index.ts", 'import type { T } from "../../drivers/target"; export type A = T;'],
     ["resources/d/operations.ts", 'import "../../drivers/target"; import "../../core/target";'],
     ["components/d.ts", 'import "../resources/target/index"; import "../core/target";'],
-    ["stacks/c.ts", 'import "../index"; import "../core/target";'],
+    ["stacks/c.ts", 'import "../index"; import "../aws"; import "../core/target";'],
+    [
+        "components/aws/b.ts",
+        'import "../target"; import "../../core/target"; import "../../resources/target/index"; import "peer";',
+    ],
 ];
 
 const TARGETS = [
@@ -50,6 +63,7 @@ const TARGETS = [
 
 interface Violation {
     from: string;
+    to: string;
     rule: { name: string };
 }
 
@@ -64,15 +78,14 @@ describe("the rules on who imports whom", () => {
         };
         for (const file of TARGETS) write(file, "export type T = 1;");
         write("core/of-c.ts", 'import type { C } from "./c"; export type D = C;');
+        write("components/f.ts", 'import "./aws/b";');
         for (const [file, line] of [...BREACHES, ...ALLOWED]) write(file, line);
-        for (const name of ["only-for-tests", "@pulumi/aws"]) {
+        for (const name of ["only-for-tests", "@pulumi/aws", "peer"]) {
             write(`node_modules/${name}/package.json`, JSON.stringify({ name, main: "index.js" }));
             write(`node_modules/${name}/index.js`, "");
         }
-        write(
-            "package.json",
-            JSON.stringify({ name: "x", devDependencies: { "only-for-tests": "1", "@pulumi/aws": "1" } }),
-        );
+        const devDependencies = { "only-for-tests": "1", "@pulumi/aws": "1", peer: "1" };
+        write("package.json", JSON.stringify({ name: "x", devDependencies, peerDependencies: { peer: "1" } }));
         for (const file of ["tsconfig.json", ".dependency-cruiser.cjs"])
             cpSync(join(CHECKOUT, file), join(folder, file));
         violations = cruise(folder);
@@ -83,9 +96,11 @@ describe("the rules on who imports whom", () => {
         expect(violations.filter(({ from }) => from === file).map((violation) => violation.rule.name)).toContain(rule);
     });
 
-    it("refuse a cloud's SDK anywhere below the package's entry", () => {
-        expect(violations.filter(({ rule }) => rule.name === "no-cloud-sdk").map(({ from }) => from)).toEqual([
-            "index.ts",
+    it("refuse a cloud's SDK, and the components for it, anywhere below the package's entry", () => {
+        const found = violations.filter(({ rule }) => rule.name === "no-cloud-sdk");
+        expect(found.map(({ from, to }) => `${from} ${to}`).sort()).toEqual([
+            "index.ts components/aws/b.ts",
+            "index.ts node_modules/@pulumi/aws/index.js",
         ]);
     });
 
@@ -111,7 +126,7 @@ describe("the compiled package", () => {
 
 function cruise(folder: string): Violation[] {
     const cli = join(CHECKOUT, "node_modules/dependency-cruiser/bin/dependency-cruise.mjs");
-    const folders = ["index.ts", "core", "drivers", "resources", "components", "stacks", "engine"];
+    const folders = ["index.ts", "aws.ts", "core", "drivers", "resources", "components", "stacks", "engine"];
     const { stdout, stderr } = spawnSync(
         process.execPath,
         [cli, "--config", ".dependency-cruiser.cjs", "--output-type", "json", ...folders],

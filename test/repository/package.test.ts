@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 
 const CHECKOUT = resolve(__dirname, "../..");
@@ -24,6 +24,8 @@ describe("the package", () => {
             "CHANGELOG.md",
             "LICENSE",
             "README.md",
+            "dist/aws.d.ts",
+            "dist/aws.js",
             "dist/components",
             "dist/core",
             "dist/drivers",
@@ -32,7 +34,12 @@ describe("the package", () => {
             "dist/resources",
             "package.json",
         ]);
-        expect(files.filter((path) => path.startsWith("dist/") && !/\.(d\.ts|js)$/.test(path))).toEqual([]);
+        const others = files.filter((path) => path.startsWith("dist/") && !/\.(d\.ts|js)$/.test(path));
+        // Scripts and units that a builder gets, as they are.
+        const carried = readdirSync(join(CHECKOUT, "core/host/files"), { recursive: true, withFileTypes: true })
+            .filter((entry) => entry.isFile())
+            .map(({ parentPath, name }) => join("dist", relative(CHECKOUT, parentPath), name));
+        expect(others.sort()).toEqual(carried.sort());
     });
 
     it("has no compiled file whose source is gone", () => {

@@ -12,6 +12,10 @@ const DOCUMENTS = [
     "docs/provenance.md",
     "docs/embedded-engine.md",
     "docs/benchmarks.md",
+    "docs/aws.md",
+    "examples/aws/README.md",
+    "examples/aws-split/README.md",
+    "examples/github-actions/README.md",
     "examples/import/README.md",
     "examples/hello/README.md",
 ];

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { isHeldByTheDead, readEvents } from "../../tools/run/pulumi.mjs";
 import { toJson, toText } from "../../tools/run/report.mjs";
-import { operate, removeLeftovers } from "../../tools/run/stack.mjs";
+import { operate, programOf, removeLeftovers, stateFolder } from "../../tools/run/stack.mjs";
 import { standIn } from "../support/stand-in";
 
 let folder: string;
@@ -149,6 +149,28 @@ test("a destroy leaves the registry's bytes only, and a purge nothing", () => {
     expect(readdirSync(state)).toEqual(["registry"]);
     removeLeftovers(folder, "local", true);
     expect(readdirSync(folder)).toEqual([]);
+});
+
+describe("a stack of another program", () => {
+    test("is told by its settings, by an option, or by its name", () => {
+        writeFileSync(join(folder, "Pulumi.prod.yaml"), "config:\n  aws:region: x\n  buildfleet:program: aws\n");
+        expect(programOf(folder, "prod", [])).toBe("aws");
+        expect(programOf(folder, "prod", ["buildfleet:program=local"])).toBe("local");
+        expect(programOf(folder, "local", ["a:b=c"])).toBe("local");
+        writeFileSync(join(folder, "Pulumi.local.yaml"), "config:\n  buildfleet:settings: {}\n");
+        expect(programOf(folder, "local", [])).toBe("local");
+    });
+
+    test("keeps its state when the local stack is destroyed, and the other way round", () => {
+        const [local, cloud] = [stateFolder(folder, "local", "local"), stateFolder(folder, "org/prod", "aws")];
+        const states = () => readdirSync(folder).sort();
+        for (const state of [local, cloud]) mkdirSync(join(state, "state"), { recursive: true });
+        removeLeftovers(folder, "local", true);
+        expect(states()).toEqual([".buildfleet-org-prod"]);
+        mkdirSync(join(local, "state"), { recursive: true });
+        removeLeftovers(folder, "org/prod", false, cloud);
+        expect(states()).toEqual([".buildfleet"]);
+    });
 });
 
 test("a stack's own settings survive a destroy", () => {

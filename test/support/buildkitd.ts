@@ -37,17 +37,17 @@ function answers(port: number): Promise<boolean> {
  * Starts a buildkitd with a store of its own (needs root and runc), and waits until it listens.
  *
  * @param tls PEM texts; it then asks for a client certificate by the authority. Default: no TLS.
+ * @param wantedPort of 127.0.0.1; default any that is free.
  * @throws when it is not installed, or ends before it listens; the message has its log.
  */
-export async function startBuildkitd(tls?: {
-    ca: string;
-    certificate: string;
-    privateKey: string;
-}): Promise<RunningBuildkitd> {
+export async function startBuildkitd(
+    tls?: { ca: string; certificate: string; privateKey: string },
+    wantedPort?: number,
+): Promise<RunningBuildkitd> {
     const binary = findTool("buildkitd");
     findTool("runc");
     const folder = await mkdtemp(join(tmpdir(), "buildkitd-test-"));
-    const port = await freePort();
+    const port = wantedPort ?? (await freePort());
     const endpoint = `tcp://127.0.0.1:${port}`;
     const files = tls ? { cacert: tls.ca, cert: tls.certificate, key: tls.privateKey } : {};
     const tlsArguments = Object.entries(files).flatMap(([name, pem]) => {

@@ -31,6 +31,8 @@ export interface RunningRegistry {
     pid: number;
     /** What it printed so far, access log included. */
     log(): string;
+    /** Replaces the accounts; it was started with some. */
+    setHtpasswd(content: string): Promise<void>;
     stop(): Promise<void>;
 }
 
@@ -95,7 +97,9 @@ export async function startRegistry(settings: RegistrySettings = {}): Promise<Ru
         await rm(folder, { recursive: true, force: true });
     };
     try {
-        return { registry: await listening, pid: child.pid ?? 0, log: () => log, stop };
+        // It reads the file again when its time of change is another one.
+        const setHtpasswd = async (content: string) => void (await file("htpasswd", content));
+        return { registry: await listening, pid: child.pid ?? 0, log: () => log, setHtpasswd, stop };
     } catch (error) {
         await rm(folder, { recursive: true, force: true });
         throw error;

@@ -54,11 +54,15 @@ export class TestStack {
         };
         link(CHECKOUT, "buildfleet");
         link(join(CHECKOUT, "node_modules/@pulumi"), "@pulumi");
+        this.setProject("e2e");
+        this.setProgram(program);
+    }
+
+    setProject(name: string): void {
         writeFileSync(
             join(this.folder, "Pulumi.yaml"),
-            "name: e2e\nruntime: {name: nodejs, options: {typescript: false}}\nmain: index.js\n",
+            `name: ${name}\nruntime: {name: nodejs, options: {typescript: false}}\nmain: index.js\n`,
         );
-        this.setProgram(program);
     }
 
     get name(): string {

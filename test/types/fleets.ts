@@ -7,7 +7,7 @@ import { type Fleet, MultiPlatformImage, type Repository } from "../../index";
 const config = new pulumi.Config();
 const fleet: Fleet = {
     nodes: [
-        { name: "graviton", endpoint: "tcp://10.0.1.10:1234", platforms: ["linux/arm64"] },
+        { name: "arm", endpoint: "tcp://10.0.1.10:1234", platforms: ["linux/arm64"] },
         { name: "x86", endpoint: "tcp://10.0.1.11:1234", platforms: ["linux/amd64"] },
     ],
     client: {

@@ -99,7 +99,7 @@ find usr/share/doc -depth -mindepth 1 -type d -empty -delete
 }
 
 /** Settings of this machine's apt that reach a mirror: mmdebstrap uses a configuration of its own. */
-async function proxySettings() {
+export async function proxySettings() {
     const dump = await run("apt-config", ["dump"]);
     return dump
         .split("\n")

@@ -1,17 +1,18 @@
-// `npm run bench [-- --json] [--runs N] [--only overhead,noChange,tenImages,startup,memory]`: what the library costs over doing
+// `npm run bench [-- --json] [--runs N] [--only overhead,noChange,tenImages,startup,memory,loading]`: what the library costs over doing
 // the same by hand, both sides in one run. docs/benchmarks.md says how each figure is measured.
 
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { byHand } from "./by-hand.mjs";
+import { loading } from "./loading.mjs";
 import { checkout, freePort, treeMemoryMb, Workspace } from "./workspace.mjs";
 
 const { values } = parseArgs({
     options: {
         json: { type: "boolean", default: false },
         runs: { type: "string", default: "5" },
-        only: { type: "string", default: "overhead,noChange,tenImages,startup,memory" },
+        only: { type: "string", default: "overhead,noChange,tenImages,startup,memory,loading" },
     },
 });
 const runs = Number(values.runs);
@@ -168,6 +169,9 @@ if (wanted.includes("tenImages") || wanted.includes("memory")) {
     report.memory = { peakMb };
 }
 if (wanted.includes("startup")) report.startup = await startup();
+if (wanted.includes("loading")) {
+    report.loading = await loading(runs, (seconds) => round(median(seconds)), say);
+}
 
 if (values.json) process.stdout.write(`${JSON.stringify(report, null, 4)}\n`);
 else

@@ -1,4 +1,4 @@
-// One operation on the local stack, by whichever engine is there.
+// One operation on a stack of this checkout, by whichever engine is there.
 
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -34,17 +34,58 @@ const RELEASED = ["registry"];
  */
 export async function operate(command, { project, stack, config, toolFolder }) {
     const start = performance.now();
-    const state = join(project, ".buildfleet");
+    const program = programOf(project, stack, config);
+    const state = stateFolder(project, stack, program);
     const engine = which("pulumi") ? pulumi : embedded;
     mkdirSync(state, { recursive: true, mode: 0o700 });
-    if (command === "preview" || command === "up") {
-        writeFileSync(join(state, "base.json"), JSON.stringify(baseReferences(), null, 4));
-    }
-    if (command === "up") await seedRegistry(join(state, "registry"));
+    if (program === "local") await prepareLocal(command, state);
+    else if (command === "up" && engine === pulumi && !hasOwnBackend())
+        say(`the state of what is made in the cloud is kept in ${state}; "pulumi login" chooses a backend for it`);
     const env = environment(state, engine, toolFolder);
     const result = await engine.operate(command, { project, state, stack, config, env });
     return { engine: engine.name, ...result, durationMs: Math.round(performance.now() - start) };
 }
+
+/**
+ * The base images of the example, which stand in the local registry.
+ *
+ * @param {Command} command
+ * @param {string} state
+ */
+async function prepareLocal(command, state) {
+    if (command === "preview" || command === "up") {
+        writeFileSync(join(state, "base.json"), JSON.stringify(baseReferences(), null, 4));
+    }
+    if (command === "up") await seedRegistry(join(state, "registry"));
+}
+
+/**
+ * The program that a stack runs (stacks/main.ts): as `--config` says, as its settings say, or the one named like it. Plain
+ * text matching: it is asked before `npm ci` has brought a YAML parser.
+ *
+ * @param {string} project
+ * @param {string} stack
+ * @param {string[]} config `KEY=VALUE`
+ * @returns {string}
+ */
+export function programOf(project, stack, config) {
+    const given = config.findLast((setting) => setting.startsWith("buildfleet:program="));
+    if (given) return given.slice("buildfleet:program=".length);
+    const file = join(project, `Pulumi.${stack}.yaml`);
+    const settings = existsSync(file) ? readFileSync(file, "utf8") : "";
+    return /^\s+"?buildfleet:program"?:\s*["']?([\w-]+)/m.exec(settings)?.[1] ?? stack;
+}
+
+/**
+ * Where a stack's state is kept when the user has not chosen a backend. What runs on this machine has it beside its data; any other
+ * stack has a folder of its own, which nobody removes together with the local stack.
+ *
+ * @param {string} project
+ * @param {string} stack
+ * @param {string} program
+ */
+export const stateFolder = (project, stack, program) =>
+    join(project, program === "local" ? ".buildfleet" : `.buildfleet-${stack.replaceAll("/", "-")}`);
 
 /**
  * @param {string} state
@@ -71,9 +112,9 @@ function environment(state, engine, toolFolder) {
  * @param {string} project
  * @param {string} stack
  * @param {boolean} purge also what was released
+ * @param {string} state the stack's folder
  */
-export function removeLeftovers(project, stack, purge) {
-    const state = join(project, ".buildfleet");
+export function removeLeftovers(project, stack, purge, state = stateFolder(project, stack, "local")) {
     removeSalt(join(project, `Pulumi.${stack}.yaml`), join(state, "pulumi"));
     if (purge) {
         rmSync(state, { recursive: true, force: true });
