@@ -20,7 +20,7 @@ export {
     type LocalRegistryArgs,
     type LocalRegistryTransform,
 } from "./components/registry/local-registry";
-export type { RegistryConnectionArgs, Repository } from "./components/registry/repository";
+export type { EcrAccessArgs, RegistryConnectionArgs, Repository } from "./components/registry/repository";
 export type { Transform } from "./components/transform";
 export type { AxisValue } from "./core/build-matrix";
 export { type Problem, SettingsError } from "./core/problems";

@@ -5,6 +5,9 @@ import { defineConfig } from "vitest/config";
 const STACKS = ["test/e2e/**/*.test.ts"];
 const PROCESSES = ["test/aws/**/*.test.ts", "test/engine/**/*.test.ts", "test/resources/**/*.test.ts"];
 
+// A machine that emulates every instruction takes both cores, and minutes: last.
+const MACHINES = ["test/vm/**/*.test.ts"];
+
 const timeouts = { testTimeout: 60_000, hookTimeout: 120_000 };
 
 export default defineConfig({
@@ -14,7 +17,7 @@ export default defineConfig({
                 test: {
                     name: "parts",
                     include: ["test/**/*.test.ts"],
-                    exclude: [...STACKS, ...PROCESSES],
+                    exclude: [...STACKS, ...PROCESSES, ...MACHINES],
                     sequence: { groupOrder: 0 },
                     ...timeouts,
                 },
@@ -36,6 +39,17 @@ export default defineConfig({
                     poolOptions: { forks: { singleFork: true } },
                     sequence: { groupOrder: 2 },
                     ...timeouts,
+                },
+            },
+            {
+                test: {
+                    name: "vm",
+                    include: MACHINES,
+                    pool: "forks",
+                    poolOptions: { forks: { singleFork: true } },
+                    sequence: { groupOrder: 3 },
+                    testTimeout: 600_000,
+                    hookTimeout: 120_000,
                 },
             },
         ],

@@ -49,7 +49,7 @@ export function scan(now: Date) {
         until: until.describe("The last day, in UTC, on which the decision holds"),
     });
     const policy = fields({
-        scanner: choice(["grype", "trivy"]).default("grype").describe("What scans"),
+        scanner: choice(["grype", "trivy", "ecr"]).default("grype").describe("What scans; `ecr`: ECR itself"),
         failOn: choice([...severities, "none"])
             .default("high")
             .describe("Findings of this severity and worse refuse the image"),

@@ -130,8 +130,17 @@ function checkScan({ scan }: Record<string, unknown>, tell: Report): void {
             hint,
         });
     }
-    if (scan.advisories !== undefined && scan.scanner === "trivy") {
-        const found = "set for trivy, which has no database of one's own";
+    if (scan.advisories !== undefined && (scan.scanner === "trivy" || scan.scanner === "ecr")) {
+        const found = `set for ${scan.scanner}, which has no database of one's own`;
         tell(["scan", "advisories"], { found, expected: 'scanner "grype"' });
+    }
+    if (scan.scanner === "ecr" && scan.unfixed === "ignore") {
+        const found = "set for ecr, whose basic findings don't say what has a fix: all of them would be ignored";
+        tell(["scan", "unfixed"], { found, expected: '"fail", or another scanner' });
+    }
+    if (scan.scanner === "ecr" && scan.noPackages === "allow") {
+        const found =
+            "set for ecr, which does not say whether it found packages, and calls what it can't read unsupported";
+        tell(["scan", "noPackages"], { found, expected: '"fail", or another scanner' });
     }
 }

@@ -69,10 +69,15 @@ export interface Verdict {
 /**
  * Judges one platform's image.
  *
- * @param packagesCount how many packages the scanner saw.
+ * @param packagesCount how many packages the scanner saw; undefined where it does not say.
  * @param now decides which ignore entries still hold. An entry that is over, or whose day can't be read, ignores nothing.
  */
-export function judge(findings: readonly Finding[], packagesCount: number, policy: ScanPolicy, now: Date): Verdict {
+export function judge(
+    findings: readonly Finding[],
+    packagesCount: number | undefined,
+    policy: ScanPolicy,
+    now: Date,
+): Verdict {
     const distinct = withoutRepeats(findings);
     const severe = distinct.filter((finding) => reaches(finding.severity, policy.failOn));
     const refused: Finding[] = [];

@@ -90,7 +90,11 @@ function registryArguments(access: RegistryAccess): string[] {
     ];
 }
 
-const NEXT_SIGN = "check that the key and its password belong together, and that the registry accepts a push";
+const NEXT_SIGN = {
+    key: "check that the key and its password belong together, and that the registry accepts a push",
+    kms: "check that these credentials may sign with the key (for AWS kms:Sign), and that the registry accepts a push",
+    keyless: "check that the identity's token can be had here, and that the registry accepts a push",
+};
 
 /** Makes a key pair of cosign's own form: ECDSA P-256, the private half encrypted with the password. */
 export async function generateKeyPair(password: string): Promise<{ privateKey: string; publicKey: string }> {
@@ -133,7 +137,7 @@ export async function sign(
             env: { ...env, ...access.env },
             redact,
             where: reference,
-            next: NEXT_SIGN,
+            next: NEXT_SIGN[signer.kind],
             timeoutMs: 120_000,
             cpuBound: true,
             ...rest,
@@ -161,7 +165,7 @@ export async function attest(
             env: { ...env, ...access.env },
             redact,
             where: reference,
-            next: NEXT_SIGN,
+            next: NEXT_SIGN[signer.kind],
             timeoutMs: 120_000,
             cpuBound: true,
         },

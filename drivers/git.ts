@@ -42,14 +42,14 @@ export async function readGit(folder: string, paths: string[]): Promise<GitFacts
     const [head, tags, branches, changes] = await Promise.all([
         git(["symbolic-ref", "--quiet", "HEAD"], { okExitCodes: [0, 1] }),
         git(["for-each-ref", "--points-at=HEAD", "--format=%(refname:lstrip=2)", "refs/tags"]),
-        git(["for-each-ref", "--format=%(symref) %(refname)", "refs/heads", "refs/remotes"]),
+        git(["for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes"]),
         changesOf(root, paths, git),
     ]);
     return {
         commit,
         committedAt: Number(committedAt),
         branch: head.replace(/^refs\/heads\//, "") || branchOfPipeline(process.env, commit),
-        branches: [...new Set(linesOf(branches).flatMap(branchName))].sort(),
+        branches: [...new Set(linesOf(branches).map(branchName))].sort(),
         tags: linesOf(tags),
         changes,
     };
@@ -57,11 +57,8 @@ export async function readGit(folder: string, paths: string[]): Promise<GitFacts
 
 const linesOf = (text: string) => text.split("\n").filter((line) => line !== "");
 
-/** ` refs/heads/main`, ` refs/remotes/origin/main`; `origin/HEAD` names another branch, and is none itself. */
-function branchName(line: string): string[] {
-    const [symref = "", ref = ""] = line.split(" ");
-    return symref === "" ? [ref.replace(/^refs\/(?:heads|remotes\/[^/]+)\//, "")] : [];
-}
+/** `refs/heads/main` and `refs/remotes/origin/main` are both `main`. */
+const branchName = (ref: string) => ref.replace(/^refs\/(?:heads|remotes\/[^/]+)\//, "");
 
 /** Changed, staged and new files; what .gitignore names is not looked at. */
 async function changesOf(root: string, paths: string[], git: (args: string[]) => Promise<string>): Promise<string[]> {

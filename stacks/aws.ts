@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Ec2Fleet, type Ec2FleetArgs, EcrRepository, type EcrRepositoryArgs, ImageSigningKey } from "../aws";
+import type { FleetSettings } from "../core/aws/fleet-settings";
 import { type AwsSettings, parseAwsSettings } from "../core/aws-settings";
 import { type Fleet, MultiPlatformImage } from "../index";
 
@@ -24,7 +25,7 @@ export async function aws(settings: unknown): Promise<Outputs> {
 }
 
 // The settings are checked, by the very schema of the component's arguments.
-const createFleet = (settings: object) => new Ec2Fleet("builders", settings as Ec2FleetArgs);
+const createFleet = (settings: FleetSettings) => new Ec2Fleet("builders", settings as Ec2FleetArgs);
 
 /** What other stacks build with (`nodes` and `client`, which is secret), and what people want to know. */
 function outputsOf({ nodes, client, instanceIds, capacities, caches, cost }: Ec2Fleet): Outputs {

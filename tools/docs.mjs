@@ -1,16 +1,30 @@
-// Writes the tables of settings into README.md, from the schemas that check them: `npm run docs`.
+// Writes the tables of settings into the documents, from the schemas that check them: `npm run docs`.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
 const require = createRequire(import.meta.url);
-const README = fileURLToPath(new URL("../README.md", import.meta.url));
+
+/** Which document has which tables. */
+export const TABLES = { "README.md": ["image", "local"], "docs/aws.md": ["fleet", "repository", "aws"] };
+
+/** Settings of the stack `aws` that are described elsewhere. */
+const ELSEWHERE = {
+    fleet: "The builders, as in the table of `Ec2Fleet`",
+    repository: "As in the table of `EcrRepository`; `name` is `hello` when unset",
+    scan: "As in the table of `MultiPlatformImage`",
+    sign: "As in the table of `MultiPlatformImage`; an `ImageSigningKey` of the stack's own when unset",
+};
+
+/** A default that takes more than this is told in the description. */
+const LONGEST = 80;
 
 /** @typedef {import("../core/settings-table.ts").SettingRow} SettingRow */
+/** @typedef {keyof typeof TABLES} Document */
 
 const cell = (/** @type {string} */ text) => text.replaceAll("|", "\\|");
-const code = (/** @type {string} */ text) => (text === "" ? "" : `\`${cell(text)}\``);
+const code = (/** @type {string} */ text) => (text === "" || text.length > LONGEST ? "" : `\`${cell(text)}\``);
 
 /** @param {SettingRow[]} rows */
 function toMarkdown(rows) {
@@ -20,49 +34,51 @@ function toMarkdown(rows) {
     return ["| setting | takes | default | |", "|---|---|---|---|", ...lines].join("\n");
 }
 
-/**
- * The table of a stack, with one line for each component whose settings have a table of their own.
- *
- * @param {SettingRow[]} rows
- */
-function withoutComponents(rows) {
-    const components = { fleet: "Ec2Fleet", repository: "EcrRepository" };
+/** @param {string} name */
+function rowsOf(name) {
+    const { settingsTable } = require("../dist/core/settings-table.js");
+    /** @type {Record<string, () => SettingRow[]>} */
+    const tables = {
+        image: () => settingsTable(require("../dist/core/image-settings.js").imageSettings()),
+        local: () => settingsTable(require("../dist/core/local-settings.js").localSettings()),
+        fleet: () => settingsTable(require("../dist/core/aws/fleet-settings.js").fleetSettings()),
+        repository: () => settingsTable(require("../dist/core/aws/repository-settings.js").repositorySettings()),
+        aws: () => shortened(settingsTable(require("../dist/core/aws-settings.js").awsSettings())),
+    };
+    return tables[name]?.() ?? [];
+}
+
+/** @param {SettingRow[]} rows */
+function shortened(rows) {
     const seen = new Set();
     return rows.flatMap((row) => {
         const [name = ""] = /^\w+/.exec(row.path) ?? [];
-        const component = components[/** @type {keyof typeof components} */ (name)];
-        if (!component) return [row];
+        if (!(name in ELSEWHERE)) return [row];
         if (seen.has(name)) return [];
         seen.add(name);
-        return [{ path: name, type: "table", default: "", description: `As in the table of ${component}` }];
+        const description = ELSEWHERE[/** @type {keyof typeof ELSEWHERE} */ (name)];
+        return [{ path: name, type: "table", default: "", description }];
     });
 }
 
 /**
- * The text with its tables replaced: each stands between `<!-- settings:NAME -->` and `<!-- /settings:NAME -->`.
+ * A document's text with its tables replaced: each stands between `<!-- settings:NAME -->` and `<!-- /settings:NAME -->`.
  *
  * @param {string} text
+ * @param {Document} document
  */
-export function withTables(text) {
-    const { settingsTable } = require("../dist/core/settings-table.js");
-    const { imageSettings } = require("../dist/core/image-settings.js");
-    const { localSettings } = require("../dist/core/local-settings.js");
-    const { awsSettings } = require("../dist/core/aws-settings.js");
-    const { fleetSettings } = require("../dist/core/aws/fleet-settings.js");
-    const { repositorySettings } = require("../dist/core/aws/repository-settings.js");
-    const tables = {
-        image: settingsTable(imageSettings()),
-        fleet: settingsTable(fleetSettings()),
-        repository: settingsTable(repositorySettings()),
-        local: settingsTable(localSettings()),
-        aws: withoutComponents(settingsTable(awsSettings())),
-    };
-    return Object.entries(tables).reduce((whole, [name, rows]) => {
+export function withTables(text, document) {
+    return TABLES[document].reduce((whole, name) => {
         const [begin, end] = [`<!-- settings:${name} -->`, `<!-- /settings:${name} -->`];
         const [from, to] = [whole.indexOf(begin), whole.indexOf(end)];
-        if (from < 0 || to < from) throw new Error(`README.md has no place for the table "${name}"`);
-        return `${whole.slice(0, from + begin.length)}\n\n${toMarkdown(rows)}\n\n${whole.slice(to)}`;
+        if (from < 0 || to < from) throw new Error(`${document} has no place for the table "${name}"`);
+        return `${whole.slice(0, from + begin.length)}\n\n${toMarkdown(rowsOf(name))}\n\n${whole.slice(to)}`;
     }, text);
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(README, withTables(readFileSync(README, "utf8")));
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+    for (const document of /** @type {Document[]} */ (Object.keys(TABLES))) {
+        const file = fileURLToPath(new URL(`../${document}`, import.meta.url));
+        writeFileSync(file, withTables(readFileSync(file, "utf8"), document));
+    }
+}

@@ -8,11 +8,13 @@ import { toJson, toText } from "./run/report.mjs";
 import { againAsRoot } from "./run/root.mjs";
 import { operate, programOf, removeLeftovers, stateFolder } from "./run/stack.mjs";
 import { runTests } from "./run/tests.mjs";
-import { projectRoot, SetupError, say } from "./setup/context.mjs";
+import { projectRoot, SetupError, say, which } from "./setup/context.mjs";
 import { setup } from "./setup.mjs";
+import { machineArchitecture } from "./vm/recipe.mjs";
 
 const USAGE = `usage: node tools/run.mjs <up|preview|refresh|destroy> [--json] [--stack NAME] [--config KEY=VALUE]... [--purge]
        node tools/run.mjs <test|bench> [ARGUMENT]...
+       node tools/run.mjs test:vm [--arch amd64|arm64] [ARGUMENT]...
   --stack   local (default) or aws
   --json    one JSON document on standard output, and nothing else there
   --purge   destroy only: also remove the bytes of what was released`;
@@ -26,6 +28,10 @@ async function runStack(command, args) {
     const program = programOf(projectRoot, options.stack, options.config);
     // Only BuildKit on this machine needs root, and a preview of what runs elsewhere nothing but the program.
     const isLocal = program === "local";
+    if (program === "aws" && command !== "preview" && !which("pulumi") && !which("pulumi-resource-aws")) {
+        const next = "install it (https://www.pulumi.com/docs/install); a preview works without";
+        throw new SetupError(`the stack ${options.stack} needs the Pulumi CLI, which is not on PATH`, next);
+    }
     const { toolFolder } = await setup(!isLocal && command === "preview" ? { only: ["dependencies", "build"] } : {});
     if (isLocal && !isRoot()) return againAsRoot([command, ...args]);
     const report = await operate(command, { project: projectRoot, toolFolder, ...options });
@@ -70,6 +76,14 @@ async function main([command, ...args]) {
         case "test": {
             const env = await toolEnvironment({ tests: true });
             return isRoot() ? runTests(projectRoot, env, args) : againAsRoot([command, ...args]);
+        }
+        case "test:vm": {
+            const at = args.indexOf("--arch");
+            // Read by the set-up and by the tests.
+            if (at >= 0) process.env.BUILDFLEET_VM_ARCH = args.splice(at, 2)[1] ?? "";
+            const env = await toolEnvironment({ tests: true });
+            if (isRoot()) return runTests(projectRoot, env, ["--project", "vm", ...args]);
+            return againAsRoot([command, "--arch", machineArchitecture(), ...args]);
         }
         case "bench": {
             const bench = fileURLToPath(new URL("bench/main.mjs", import.meta.url));

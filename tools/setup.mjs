@@ -17,6 +17,9 @@ import {
     TEST_PACKAGES,
 } from "./setup/system.mjs";
 import { defaultToolbox, inspectTools, installTools, requireGo } from "./setup/tools.mjs";
+import { hasArtifact, provideArtifact } from "./vm/artifact.mjs";
+import { provideMachineImage, readMachineImage } from "./vm/image.mjs";
+import { canMakeImage, machineArchitecture } from "./vm/recipe.mjs";
 
 /**
  * One thing that must be there.
@@ -80,6 +83,20 @@ const STEPS = [
         tests: true,
         missing: async () => (motoInstalled() ? [] : ["no emulator of AWS's APIs"]),
         provide: installMoto,
+    },
+    {
+        name: "machine image",
+        tests: true,
+        missing: async () =>
+            !canMakeImage() || readMachineImage(machineArchitecture()) ? [] : ["no disk of a machine to boot"],
+        provide: () => provideMachineImage(machineArchitecture()),
+    },
+    {
+        name: "machine's BuildKit",
+        tests: true,
+        missing: async () =>
+            !canMakeImage() || (await hasArtifact(machineArchitecture())) ? [] : ["no tarball of BuildKit"],
+        provide: () => provideArtifact(machineArchitecture()),
     },
 ];
 

@@ -133,8 +133,11 @@ export interface ScanDatabaseArgs {
 
 /** What the scan of each platform refuses. */
 export interface ScanArgs {
-    /** Default `grype`. */
-    scanner?: "grype" | "trivy";
+    /**
+     * Default `grype`. `ecr` is ECR's own scan, for repositories there: it tells neither packages nor, when it is basic, fixes, so
+     * `noPackages` and `unfixed` stay at `fail`. An image that it can't read is refused.
+     */
+    scanner?: "grype" | "trivy" | "ecr";
     /** Findings of this severity and worse refuse; default `high`. */
     failOn?: Severity | "none";
     ignore?: IgnoreArgs[];

@@ -11,6 +11,7 @@ import { withGitTags } from "./tags";
 /** What was found in one platform's image. */
 export interface PlatformVulnerabilities {
     counts: Record<Severity, number>;
+    /** -1 where the scanner does not say (ECR). */
     packages: number;
     /** `grype 0.120.1` */
     scannedBy: string;

@@ -72,6 +72,10 @@ export function resolveSettings(name: string, args: MultiPlatformImageArgs): Res
         const expected = "one of them: ECR's token takes the place of name and password";
         throw new SettingsError(subject, [{ path, found: "set together with ecr", expected }]);
     }
+    if (checked.scan !== false && checked.scan.scanner === "ecr" && !ecr) {
+        const expected = "a repository in ECR (EcrRepository, or connection.ecr), or another scanner";
+        throw new SettingsError(subject, [{ path: "scan.scanner", found: "ecr scans only what is in ECR", expected }]);
+    }
     return {
         ...checked,
         fleet,

@@ -40,10 +40,6 @@ export function parseCidr(text: string): Cidr {
     return { text, family, prefix, first, last: first + size - 1n };
 }
 
-/** The same block however it is spelled: `::/0` and `0::0/0`. */
-export const sameCidr = (one: Cidr, other: Cidr) =>
-    one.family === other.family && one.first === other.first && one.last === other.last;
-
 export const overlap = (one: Cidr, other: Cidr) =>
     one.family === other.family && one.first <= other.last && other.first <= one.last;
 

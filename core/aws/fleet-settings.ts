@@ -165,7 +165,7 @@ export const fleetSettings = () =>
             .describe("The same, with all that would be looked up"),
         nodes: table(group, "groups of machines", groupNameFault)
             .default(() => ({ arm64: group.parse({}), amd64: group.parse({}) }))
-            .describe("Groups of machines that are alike"),
+            .describe("Groups of machines that are alike; one arm64 and one amd64 node when unset"),
         access: fields({
             mode: choice(["private", "public", "ssm"]).describe("How the nodes are reached"),
             from: list(accessSource, { of: "blocks of addresses and security groups", identity: (source) => source })

@@ -71,6 +71,7 @@ export function hostFiles(settings: HostSettings): HostFile[] {
 function started({ idle, metrics }: HostSettings): string[] {
     return [
         "buildkitd.service",
+        "buildfleet-drain.service",
         "buildfleet-status.service",
         "buildfleet-watch.service",
         "buildfleet-tls-poll.timer",
@@ -93,8 +94,11 @@ function overrides({ tls, idle, metrics, drainTimeoutSeconds }: HostSettings, un
         seconds[unit] === undefined ? [] : [[unit, `[Timer]\nOnUnitInactiveSec=${seconds[unit]}\n`]],
     );
     // The drain ends by itself; the half minute is for BuildKit to stop.
-    const stop = ["buildkitd.service", `[Service]\nTimeoutStopSec=${drainTimeoutSeconds + 30}\n`];
-    return [...every, stop].map(([unit, content = ""]) => file(`${UNITS}/${unit}.d/settings.conf`, content));
+    const stop = ["buildkitd.service", "buildfleet-drain.service"].map((unit) => [
+        unit,
+        `[Service]\nTimeoutStopSec=${drainTimeoutSeconds + 30}\n`,
+    ]);
+    return [...every, ...stop].map(([unit, content = ""]) => file(`${UNITS}/${unit}.d/settings.conf`, content));
 }
 
 /** Clients come in over mutual TLS; the socket is for root on the machine itself. No entitlement is on. */

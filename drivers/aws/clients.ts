@@ -22,6 +22,10 @@ interface Settings {
     };
 }
 
+// The SDK warns of Node versions that its later releases will not support; the one that we pin does, and which one is
+// pinned is nothing that whoever reads the output could change.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= "true";
+
 // Loaded when first needed: EC2's alone takes most of a second.
 const MAKE: { [Name in keyof Clients]: (settings: Settings) => Promise<Clients[Name]> } = {
     ec2: async (settings) => new (await import("@aws-sdk/client-ec2")).EC2Client(settings),

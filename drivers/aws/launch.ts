@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { ResourceType, RunInstancesCommandInput } from "@aws-sdk/client-ec2";
 import { withAws } from "./clients";
 import { ignoring, type Machine, terminateMachine, toMachine } from "./ec2";
@@ -31,12 +32,35 @@ const marketOf = ({ capacity, interruption }: Launch): RunInstancesCommandInput[
               },
           };
 
+/** How long EC2 may not know of an instance profile that was just made. IAM says "eventually" and gives no figure. */
+const PROFILE_MS = 120_000;
+const PROFILE_PAUSE_MS = 1_000;
+
+/** EC2 has no code of its own for it ("Value (…) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN"). */
+const lacksProfile = (error: unknown) =>
+    error instanceof AwsError &&
+    error.awsCode === "InvalidParameterValue" &&
+    /Invalid IAM Instance Profile/i.test(error.reason);
+
 /**
- * Starts an instance, or finds the one that was started with the same token.
+ * Starts an instance, or finds the one that was started with the same token. An instance profile that EC2 has not heard of is
+ * waited for: a role that was made a moment ago takes some seconds to get there.
  *
  * @throws AwsError; with `CAPACITY` where AWS has none to give.
  */
 export async function runFromTemplate(launch: Launch): Promise<Machine> {
+    const end = Date.now() + PROFILE_MS;
+    while (true) {
+        try {
+            return await runOnce(launch);
+        } catch (error) {
+            if (!lacksProfile(error) || Date.now() > end) throw error;
+            await delay(PROFILE_PAUSE_MS);
+        }
+    }
+}
+
+async function runOnce(launch: Launch): Promise<Machine> {
     const { RunInstancesCommand } = await import("@aws-sdk/client-ec2");
     const { region, templateId, templateVersion, subnetId, tags, clientToken, capacity } = launch;
     const types: ResourceType[] = capacity === "spot" ? ["instance", "spot-instances-request"] : ["instance"];

@@ -81,8 +81,8 @@ const TIMEOUT = "/usr/bin/timeout";
 /**
  * How the plugin is started so that it never outlives this process: the kernel sends `timeout` a SIGINT when we die
  * (prctl(2), PR_SET_PDEATHSIG), which gives it on; on SIGINT the plugin tells Session Manager that the session is over
- * (portsession/muxportforwarding.go), and where it does not end by that, it is killed. A group of its own keeps a SIGKILL
- * for our group from it, which would leave the session open on AWS's side.
+ * (portsession/muxportforwarding.go), and where it does not end by that, it is killed. `timeout` makes a process group of
+ * its own: a SIGKILL for ours, by which an engine ends its providers, would leave the session open on AWS's side.
  */
 function guarded(command: string[]): string[] {
     if (process.platform !== "linux" || !existsSync(SETPRIV) || !existsSync(TIMEOUT)) return command;
@@ -96,7 +96,6 @@ export function startPlugin(plugin: string, session: Session): PluginProcess {
     const words = [plugin, VARIABLE, region, "StartSession", profile, JSON.stringify(request), endpoint];
     const [file = "", ...args] = guarded(words);
     const child = spawn(file, args, {
-        detached: true,
         stdio: ["ignore", "pipe", "pipe"],
         env: {
             ...process.env,

@@ -146,8 +146,13 @@ function fromEntry(entry: z.infer<typeof authEntry>, key: string, path: string):
  * Runs a credential helper (https://github.com/docker/docker-credential-helpers): what it needs on stdin, its answer on
  * stdout, exit code 1 for errors, which stand on stdout, too.
  */
-export async function runHelper(name: string, action: "get" | "store" | "erase", input: string, next: string) {
-    const path = dockerConfigFile();
+export async function runHelper(
+    name: string,
+    action: "get" | "store" | "erase",
+    input: string,
+    next: string,
+    path = dockerConfigFile(),
+) {
     if (!/^[A-Za-z0-9][\w.-]*$/.test(name)) {
         throw unreadable(path, "a credential helper's name is not a plain name", "correct credHelpers and credsStore");
     }
@@ -170,7 +175,7 @@ export async function runHelper(name: string, action: "get" | "store" | "erase",
 async function askHelper(name: string, key: string, path: string): Promise<Credential | undefined> {
     const tool = `docker-credential-${name}`;
     const next = `run "echo ${key} | ${tool} get" yourself to see why`;
-    const answer = await runHelper(name, "get", key, next);
+    const answer = await runHelper(name, "get", key, next, path);
     if (answer.exitCode === 1) {
         if (/credentials not found/i.test(answer.stdout)) return undefined;
         throw unreadable(path, `${tool} could not get the credentials of ${key}`, next);

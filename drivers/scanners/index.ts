@@ -1,3 +1,4 @@
+import { EcrScanner } from "./ecr";
 import { GrypeScanner } from "./grype";
 import type { Scanner } from "./scanner";
 import { TrivyScanner } from "./trivy";
@@ -6,10 +7,11 @@ export { DatabaseError } from "./database";
 export { publicDatabaseReachable } from "./grype";
 export type { ScanDatabase, Scanner, ScanReport, ScanRequest } from "./scanner";
 
-const scanners = { grype: () => new GrypeScanner(), trivy: () => new TrivyScanner() } satisfies Record<
-    string,
-    () => Scanner
->;
+const scanners = {
+    grype: () => new GrypeScanner(),
+    trivy: () => new TrivyScanner(),
+    ecr: () => new EcrScanner(),
+} satisfies Record<string, () => Scanner>;
 
 export type ScannerName = keyof typeof scanners;
 

@@ -1,3 +1,4 @@
+import type { EcrAccess } from "../../core/registry-connection";
 import type { Finding } from "../../core/verdict";
 
 /** What findings are looked up in. */
@@ -20,6 +21,8 @@ export interface ScanRequest {
     ca?: string;
     /** Folder of the Docker configuration with the registry's credentials. */
     dockerConfig?: string;
+    /** Where the registry is ECR. */
+    ecr?: EcrAccess;
     database: ScanDatabase;
     /** Decides how old the database is. */
     now: Date;
@@ -39,8 +42,8 @@ export interface ScanReport {
         advisories?: number;
     };
     findings: Finding[];
-    /** How many packages were looked at. */
-    packages: number;
+    /** How many packages were looked at; undefined where the scanner does not say, and refuses itself what has none. */
+    packages: number | undefined;
     /** The scanner's own report, JSON. */
     raw: Buffer;
 }

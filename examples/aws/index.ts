@@ -12,7 +12,7 @@ const fleet = new Ec2Fleet("builders", {
 });
 const version = "1.4.2";
 const repository = new EcrRepository("app", { version, cache: {} });
-const key = new ImageSigningKey("images");
+const signing = new ImageSigningKey("images");
 
 const image = new MultiPlatformImage("app", {
     fleet,
@@ -23,7 +23,7 @@ const image = new MultiPlatformImage("app", {
     version,
     test: { command: ["/usr/local/bin/greet", "world"] },
     scan: { failOn: "high" },
-    sign: { key: key.uri },
+    sign: { key: signing.key },
 });
 
 export const ref = image.ref;

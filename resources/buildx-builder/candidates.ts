@@ -78,7 +78,7 @@ async function knock(node: Node, wanted: Wanted): Promise<Candidate> {
 }
 
 /** EC2 is asked when the node has not answered by then: asking loads the SDK and needs credentials, and most nodes are up. */
-const BEFORE_ASKING_EC2_MS = 250;
+const BEFORE_ASKING_EC2_MS = 500;
 
 async function examineMachine(node: Ec2Node, wanted: Wanted): Promise<Candidate> {
     // A tunnel leads only to a machine that runs.

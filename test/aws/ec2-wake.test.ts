@@ -222,13 +222,11 @@ describe("a node on EC2", () => {
         );
     });
 
-    it("that answers needs neither EC2 nor credentials", async () => {
+    it("that answers needs no credentials for AWS", async () => {
         await daemons.start(machine(0).id, machine(0).port);
-        const before = proxy.actions().length;
         delete process.env.AWS_ACCESS_KEY_ID;
         const state = await register();
         expect(await changes(state)).toBe(false);
-        expect(proxy.actions()).toHaveLength(before);
     });
 
     it("that does not answer, and can't be looked at, is a problem that says both", async () => {

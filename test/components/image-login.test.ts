@@ -57,6 +57,18 @@ describe("an image whose registry needs a login", () => {
         expect(find(resources, "app-login").inputs.registry).toBe("mirror.example.com");
     });
 
+    it("can be scanned by ECR itself, and no other image can", async () => {
+        const { resources } = await declareImage({ repository: ECR, scan: { scanner: "ecr" } });
+        expect(find(resources, "app-scan-linux-amd64").inputs).toMatchObject({
+            scanner: "ecr",
+            sbom: "",
+            connection: ECR.connection && { ecr: { region: "eu-central-1", registryId: "123456789012" } },
+        });
+        await expect(declareImage({ scan: { scanner: "ecr" } })).rejects.toThrow(
+            "scan.scanner: ecr scans only what is in ECR",
+        );
+    });
+
     it("refuses a password beside ecr", async () => {
         const both = { ...ECR, connection: { ...ECR.connection, username: "alice", password: "hers" } };
         await expect(declare(() => new MultiPlatformImage("app", imageArgs(both)))).rejects.toThrow(

@@ -252,6 +252,7 @@ describe("settings that are wrong", () => {
 describe("transform", () => {
     const EXPECTED: Record<keyof ImageTransform, string[]> = {
         git: ["GitTags app-git "],
+        login: ["RegistryLogin app-login "],
         builder: SLUGS.map((slug) => `BuildxBuilder app-builder-${slug} ${slug}`),
         image: SLUGS.map((slug) => `docker-build:index:Image app-image-${slug} ${slug}`),
         index: ["ImageIndex app-index "],
@@ -269,7 +270,11 @@ describe("transform", () => {
     it.each(Object.keys(EXPECTED) as (keyof ImageTransform)[])("has the last word on %s", async (child) => {
         // biome-ignore lint/suspicious/noExplicitAny: one function for children of every kind
         const mark = (args: any, name = "") => ({ ...args, marked: name });
-        const { resources } = await declareImage({ gitTags: {}, transform: { [child]: mark } });
+        const { resources } = await declareImage({
+            gitTags: {},
+            repository: { name: "registry.example.com/app", connection: { ecr: { region: "eu-central-1" } } },
+            transform: { [child]: mark },
+        });
         const marked = resources.filter(({ inputs }) => "marked" in inputs);
         const expected = child === "image" ? [] : EXPECTED[child];
         expect(marked.map(({ type, name, inputs }) => `${type} ${name} ${inputs.marked}`).sort()).toEqual(

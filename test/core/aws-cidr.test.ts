@@ -1,7 +1,7 @@
 import { BlockList } from "node:net";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { addressesIn, isPrivate, isPrivateAddress, overlap, parseCidr, sameCidr } from "../../core/aws/cidr";
+import { addressesIn, isPrivate, isPrivateAddress, overlap, parseCidr } from "../../core/aws/cidr";
 
 const ipv4 = fc.tuple(fc.nat(0xffff_ffff), fc.integer({ min: 0, max: 32 })).map(([number, prefix]) => {
     const first = prefix === 0 ? 0 : (number >>> (32 - prefix)) << (32 - prefix);
@@ -33,7 +33,7 @@ describe("blocks of addresses", () => {
 
     it("are the same in any spelling", () => {
         for (const text of ["::0/0", "0::/0", "0:0:0:0:0:0:0:0/0", "0::0.0.0.0/0"])
-            expect(sameCidr(parseCidr(text), parseCidr("::/0")), text).toBe(true);
+            expect({ ...parseCidr(text), text: "" }).toEqual({ ...parseCidr("::/0"), text: "" });
     });
 
     it("overlap as node's own block list says", () => {

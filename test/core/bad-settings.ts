@@ -315,6 +315,27 @@ export const badImageSettings: BadSetting[] = [
         'scanner "grype"',
     ),
     bad(
+        "advisories for ECR",
+        { scan: { advisories: "a", scanner: "ecr" } },
+        "scan.advisories",
+        "set for ecr",
+        'scanner "grype"',
+    ),
+    bad(
+        "what has no fix ignored by a scanner that does not say what has",
+        { scan: { unfixed: "ignore", scanner: "ecr" } },
+        "scan.unfixed",
+        "all of them would be ignored",
+        '"fail", or another scanner',
+    ),
+    bad(
+        "no packages allowed to a scanner that does not count them",
+        { scan: { noPackages: "allow", scanner: "ecr" } },
+        "scan.noPackages",
+        "does not say whether it found packages",
+        '"fail", or another scanner',
+    ),
+    bad(
         "no word on signing",
         { sign: undefined },
         "sign",

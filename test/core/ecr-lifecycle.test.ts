@@ -239,9 +239,12 @@ function broken(policy: LifecyclePolicy, referrersAreOrdinary = true): string | 
 }
 
 describe("the lifecycle of a release repository", () => {
-    it.each([true, false])(
-        "takes nothing of an index that is there, in 10,000 histories (signatures as other images: %s)",
-        (referrersAreOrdinary) => {
+    it.each([
+        [10_000, true],
+        [3_000, false],
+    ])(
+        "takes nothing of an index that is there, in %i histories (signatures as other images: %s)",
+        (numRuns, referrersAreOrdinary) => {
             let released = 0;
             let expired = 0;
             fc.assert(
@@ -250,11 +253,11 @@ describe("the lifecycle of a release repository", () => {
                     released += history.released.size;
                     expired += [...history.released].filter((digest) => !history.model.has(digest)).length;
                 }),
-                { numRuns: 10_000 },
+                { numRuns },
             );
-            // The histories are about something: thousands of releases came, and many went.
-            expect(released).toBeGreaterThan(20_000);
-            expect(expired).toBeGreaterThan(1_000);
+            // The histories are about something: many releases came in each, and many went.
+            expect(released).toBeGreaterThan(2 * numRuns);
+            expect(expired).toBeGreaterThan(numRuns / 10);
         },
         120_000,
     );

@@ -27,6 +27,7 @@ const found = (facts: Partial<GitFacts>, rules: Partial<GitTagRules> = {}, taken
     gitTags({ ...clean, ...facts }, { ...all, ...rules }, taken).problems.map((problem) => problem.found);
 
 const branchName = fc.oneof(
+    fc.stringMatching(/^[a-z0-9_]{115,135}$/),
     fc.string({ minLength: 1, maxLength: 200 }),
     fc.string({ unit: "binary", minLength: 1 }),
     fc.array(fc.constantFrom("a", "-", ".", "/", "é", "日本", "1"), { minLength: 1 }).map((parts) => parts.join("")),
@@ -136,10 +137,14 @@ describe("a branch's tag", () => {
         ["1.4.2", "a version's tag"],
         ["sha-0123456789ab", "a commit's tag"],
         ["2026-11-22", "a day's tag"],
-        [`sha256-${"0".repeat(64)}`, "a digest's tag"],
         ["main-dirty", "the tag of a work tree with changes"],
     ])("%s is refused: it is %s", (branch, meaning) => {
         expect(found({ branch, branches: [branch] })).toEqual([`branch "${branch}" gives "${branch}", ${meaning}`]);
+    });
+
+    it("is refused where it has the form of a digest's tag", () => {
+        const branch = `sha256-${"0".repeat(64)}.sig`;
+        expect(found({ branch, branches: [branch] }).join()).toContain("a digest's tag");
     });
 
     it("never is one that a version, a commit, a day or `latest` has", () => {

@@ -180,9 +180,11 @@ describe("tls.sh poll", () => {
         await room.script("drain.sh", "start");
     });
 
-    it("leaves BuildKit alone while the version is the same", async () => {
+    it("leaves everything alone while the version is the same", async () => {
+        const before = await listing(NODE_TLS);
         expect((await room.script("tls.sh", "poll")).code).toBe(0);
         expect(await asked()).toBe("");
+        expect(await listing(NODE_TLS)).toBe(before);
     });
 
     it("takes over a new version as a whole, restarts BuildKit once, and keeps only that", async () => {

@@ -63,16 +63,16 @@ beforeEach(() => {
 async function startDaemon(): Promise<void> {
     room.install(hostSettings());
     expect((await room.script("drain.sh", "start")).code).toBe(0);
-    daemon = sh(`PATH=${BIN}:$PATH exec buildkitd --config /etc/buildfleet/buildkitd.toml`);
+    // In the background of a shell: nsenter would stop with a process that is stopped, and never see it end.
+    daemon = sh(`PATH=${BIN}:$PATH; buildkitd --config /etc/buildfleet/buildkitd.toml & wait`);
     const answering = await room.script("status.sh", "answering");
     expect(answering.code, answering.stderr).toBe(0);
 }
 
-/** What systemd does: ExecStop with the main process's id, then SIGTERM. */
+/** What systemd does: ExecStop with the main process's id. */
 async function stopDaemon() {
     const pid = (await sh("pidof buildkitd")).stdout.trim();
     const stop = await sh(`MAINPID=${pid} /usr/local/libexec/buildfleet/drain.sh stop`);
-    await sh(`kill -TERM ${pid}`);
     await daemon;
     return stop;
 }
@@ -83,19 +83,17 @@ const client = [
     ...["--tlskey", "/etc/buildfleet/tls/1/client-key.pem"],
 ];
 
+const local = [`${BIN}/buildctl`, "--addr", "unix:///run/buildkit/buildkitd.sock"];
+
 /** A build that runs until {@link held} is answered; resolves once it does run. */
-async function startBuild(name: string): Promise<{ done: ReturnType<HostRoom["run"]>; finish: () => void }> {
+async function startBuild(
+    name: string,
+    through = client,
+): Promise<{ done: ReturnType<HostRoom["run"]>; finish: () => void }> {
     const before = held.length;
-    const local = ["--local", "context=/build", "--local", "dockerfile=/build"];
-    const [command = "", ...args] = [
-        ...client,
-        "build",
-        "--frontend",
-        "dockerfile.v0",
-        "--opt",
-        `build-arg:NAME=${name}`,
-        ...local,
-    ];
+    const context = ["--local", "context=/build", "--local", "dockerfile=/build"];
+    const build = ["build", "--frontend", "dockerfile.v0", "--opt", `build-arg:NAME=${name}`, ...context];
+    const [command = "", ...args] = [...through, ...build];
     const done = room.run(command, ...args);
     await expect.poll(() => held.length, { timeout: 20_000 }).toBeGreaterThan(before);
     return { done, finish: () => void held.splice(0).map((response) => response.end("content")) };
@@ -123,9 +121,24 @@ describe("a drain", () => {
         expect(await running()).toBe("0");
     });
 
+    it("goes on waiting while BuildKit is too busy to answer", async () => {
+        room.install(hostSettings({ drainTimeoutSeconds: 30 }));
+        const build = await startBuild("slow", local);
+        const pid = (await sh("pidof buildkitd")).stdout.trim();
+        await sh(`kill -STOP ${pid}`);
+        const drain = room.script("drain.sh", "try", "rotation");
+        const first = await Promise.race([drain, new Promise((resolve) => setTimeout(resolve, 22_000, "waiting"))]);
+        await sh(`kill -CONT ${pid}`);
+        expect(first).toBe("waiting");
+        build.finish();
+        expect(await build.done).toMatchObject({ code: 0 });
+        expect(await drain).toMatchObject({ code: 0, stderr: expect.stringContaining("takes long to answer") });
+    });
+
     it("gives up what can wait when a build outlasts it: everybody is let in again and the build goes on", async () => {
         room.install(hostSettings({ drainTimeoutSeconds: 2 }));
-        const build = await startBuild("second");
+        // Without a connection that could be waited for instead of the build.
+        const build = await startBuild("second", local);
         expect(await room.script("drain.sh", "try", "rotation")).toMatchObject({ code: 1 });
         expect(await connects()).toBe(true);
         expect(await running()).toBe("1");
@@ -241,9 +254,12 @@ describe("firewall.sh", () => {
         (await room.run("ip", "netns", "exec", "step", "curl", "--silent", "--max-time", "2", `http://${address}/`))
             .code;
 
-    it("keeps build steps from the metadata service, twice, and from nothing else", async () => {
+    beforeAll(async () => {
         const network = await sh(NETWORK);
         expect(network.code, network.stderr).toBe(0);
+    });
+
+    it("keeps build steps from the metadata service, twice, and from nothing else", async () => {
         expect(await reach("169.254.169.254")).toBe(0);
         expect(await room.script("firewall.sh")).toMatchObject({ code: 0 });
         expect(await reach("169.254.169.254")).toBe(7);
@@ -258,6 +274,7 @@ describe("firewall.sh", () => {
         const rules = async () =>
             (await sh("for t in filter mangle; do iptables -t $t -S; ip6tables -t $t -S; done")).stdout;
         const own = (text: string) => text.split("\n").filter((line) => /169\.254|fd00/.test(line));
+        await room.script("firewall.sh");
         const before = await rules();
         await room.script("firewall.sh");
         expect(await rules()).toBe(before);

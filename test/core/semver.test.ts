@@ -131,12 +131,16 @@ describe("versions", () => {
             fc.property(
                 line,
                 fc.array(line),
+                fc.array(line),
                 fc.array(identifier, { minLength: 1, maxLength: 2 }),
-                (own, others, pre) => {
+                (own, others, coming, pre) => {
                     const released = others.map(print);
                     const before = print({ ...own, prerelease: pre });
                     expect(tagsToMove(before, released)).toEqual([before]);
-                    expect(tagsToMove(print(own), [...released, before])).toEqual(tagsToMove(print(own), released));
+                    const next = coming.map((other) => print({ ...other, prerelease: pre }));
+                    expect(tagsToMove(print(own), [...released, before, ...next])).toEqual(
+                        tagsToMove(print(own), released),
+                    );
                     const highest = others.every((other) => compareVersions(other, own) <= 0);
                     expect(tagsToMove(print(own), released).includes("latest")).toBe(highest);
                 },

@@ -49,7 +49,11 @@ it("repeats what is waited for while it lasts, and no longer", async () => {
     let state = "stopping";
     await whileWorking(
         () => `node: ${state}`,
-        () => vi.waitFor(() => expect(lines.length).toBeGreaterThan(0)).then(() => void (state = "pending")),
+        async () => {
+            await vi.waitFor(() => expect(lines.length).toBeGreaterThan(0));
+            state = "pending";
+            await vi.waitFor(() => expect(lines.at(-1)).toBe("node: pending (0 s)"));
+        },
         10,
     );
     const count = lines.length;

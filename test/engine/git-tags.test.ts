@@ -7,7 +7,7 @@ import { REPO, Workspace } from "./support";
 
 // With the real provider of dynamic resources, on the real work tree that the program is in.
 
-const PROGRAM = `const { GitTags } = require("buildfleet/package.json") && require(${JSON.stringify(join(REPO, "dist/resources/git-tags"))});
+const PROGRAM = `const { GitTags } = require(${JSON.stringify(join(REPO, "dist/resources/git-tags"))});
 const rules = { version: true, branch: true, commit: true, date: true, dirty: "refuse" };
 const git = new GitTags("git", { folder: "service", rules });
 exports.tags = git.tags;
@@ -50,7 +50,6 @@ describe("tags from Git", () => {
         const next = await run("preview");
         expect(next.changes).toMatchObject({ update: 1 });
         expect(next.outputs).toEqual({ tags: tags(), version: "", commit: git("rev-parse", "HEAD") });
-        expect((await run("up")).outputs).toEqual(next.outputs);
     });
 
     it("are refused, also in a preview, where what is built is not what was committed", async () => {

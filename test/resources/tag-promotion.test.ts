@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { childTag } from "../../core/aws/ecr-lifecycle";
 import { RegistryClient } from "../../drivers/registry";
 import { type Inputs, operations } from "../../resources/tag-promotion/operations";
 import { pushDebianImage } from "../support/debian-image";
@@ -50,6 +51,18 @@ describe("promotion", () => {
         expect(state.ref).toBe(`${registry.registry}/${path}@${digest}`);
         expect(state.promoted).toEqual(["stable", "main"]);
         expect((await operations.diff("", state, inputsFor(digest, { tags: ["stable", "main"] }))).changes).toBe(false);
+    });
+
+    it("gives platforms' images a tag each, where the registry tells images apart by those, and does it once", async () => {
+        const [index, ...children] = [await push("index"), await push("amd64"), await push("arm64")];
+        await promote(index, { tags: ["stable"], children });
+        await promote(index, { tags: ["stable"], children });
+        expect(await table(...children.map(childTag))).toEqual(
+            Object.fromEntries(children.map((child) => [childTag(child), child])),
+        );
+        const taken = promote(children[0] ?? "", { tags: ["stable"], immutableTags: ["stable"], children: [index] });
+        await expect(taken).rejects.toThrow("no tag was moved");
+        expect(await at(childTag(index))).toBeUndefined();
     });
 
     it("moves no tag at all where one of them is immutable and taken", async () => {

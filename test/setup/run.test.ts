@@ -49,6 +49,15 @@ describe("what is shown", () => {
         expect(toText(moved, "preview")).toContain("Resources: 2 to create, 1 to replace, 32 unchanged.");
     });
 
+    test("what a preview does not know yet, in one line", () => {
+        const unknown = { ref: "[unknown]", platforms: "[unknown]", capacities: { arm64: "spot" } };
+        expect(
+            toText({ ...report, outputs: unknown }, "preview")
+                .split("\n")
+                .slice(0, 2),
+        ).toEqual(['capacities: {"arm64":"spot"}', "known after the next up: ref, platforms"]);
+    });
+
     test("one JSON document, with the errors where it failed", () => {
         expect(JSON.parse(toJson(report))).toEqual({ engine: "embedded", changes, outputs, durationMs: 1234 });
         const errors = [{ urn: "u", message: "m" }];
@@ -207,6 +216,18 @@ test("what it does not know is refused before anything is set up", () => {
         expect(status, args.join(" ")).toBe(1);
         expect(stderr).toContain("usage:");
         expect(stdout).toBe("");
+    }
+});
+
+test("what needs the Pulumi CLI says so before anything is set up", () => {
+    const run = join(__dirname, "../../tools/run.mjs");
+    for (const command of ["up", "refresh", "destroy"]) {
+        const options = { encoding: "utf8", env: { ...process.env, PATH: folder } } as const;
+        const { status, stderr } = spawnSync(process.execPath, [run, command, "--stack", "aws"], options);
+        expect(status, command).toBe(1);
+        expect(stderr).toMatch(
+            /the stack aws needs the Pulumi CLI, which is not on PATH; install it .* a preview works/,
+        );
     }
 });
 

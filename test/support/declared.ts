@@ -189,6 +189,8 @@ export async function declare<T>(
     const result = program();
     const resolved = new Promise<pulumi.Unwrap<T>>((done) => pulumi.output(result).apply(done));
     await pulumi.runtime.disconnect();
+    // Nothing above waits for anything but itself: without this, a test of many programs starves its runner.
+    await new Promise(setImmediate);
     return { resources, result: await resolved };
 }
 

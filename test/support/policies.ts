@@ -8,6 +8,7 @@ interface Statement {
     NotAction?: unknown;
     NotResource?: unknown;
     NotPrincipal?: unknown;
+    Principal?: string | Record<string, string | string[]>;
 }
 
 const list = (value: string | string[] | undefined) => (value === undefined ? [] : [value].flat());
@@ -42,7 +43,7 @@ export function tooWide(resources: Declared[], { sessions = false } = {}): { doc
         // In a key's or a repository's own policy, `*` is that key or repository.
         documentsIn(inputs).map((statements) => ({
             name,
-            onItself: /:(?:Key|RepositoryPolicy)$/.test(type),
+            onItself: /:(?:Key|KeyPolicy|RepositoryPolicy)$/.test(type),
             statements,
         })),
     );
@@ -50,7 +51,12 @@ export function tooWide(resources: Declared[], { sessions = false } = {}): { doc
         statements.flatMap((statement) => {
             if (statement.NotAction || statement.NotResource || statement.NotPrincipal)
                 return [`${name}: by exception`];
-            if (statement.Effect === "Deny" || onItself) return [];
+            if (statement.Effect === "Deny") return [];
+            if (principalsOf(statement).includes("*")) return [`${name}: for everybody`];
+            if (onItself)
+                return list(statement.Action)
+                    .filter((one) => one.includes("*"))
+                    .map((one) => `${name}: ${one}`);
             return list(statement.Action).flatMap((action) =>
                 isTooWide(action, list(statement.Resource), sessions)
                     ? [`${name}: ${action} on ${list(statement.Resource)}`]
@@ -60,6 +66,9 @@ export function tooWide(resources: Declared[], { sessions = false } = {}): { doc
     );
     return { documents: found.length, problems };
 }
+
+const principalsOf = ({ Principal = {} }: Statement) =>
+    typeof Principal === "string" ? [Principal] : Object.values(Principal).flat();
 
 function isTooWide(action: string, resources: string[], sessions: boolean): boolean {
     if (action.includes("*")) return true;

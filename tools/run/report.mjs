@@ -12,13 +12,19 @@ export function toJson({ engine, exitCode, changes, outputs, errors, durationMs 
     return JSON.stringify({ engine, changes: counted, outputs, durationMs, ...failure }, null, 2);
 }
 
+/** A value that a preview does not know; the Pulumi CLI leaves such outputs out. */
+const UNKNOWN = "[unknown]";
+
 /**
  * @param {Report} report
  * @param {string} command
  * @returns {string}
  */
 export function toText(report, command) {
-    const { changes, outputs, durationMs, engine } = report;
+    const { changes, durationMs, engine } = report;
+    const isKnown = (/** @type {[string, unknown]} */ [, value]) => value !== UNKNOWN;
+    const outputs = Object.fromEntries(Object.entries(report.outputs).filter(isKnown));
+    const later = Object.keys(report.outputs).filter((name) => !(name in outputs));
     const lines = [];
     if (outputs.platforms && Object.keys(outputs.platforms).length > 0) lines.push(platformTable(outputs), "");
     const shown = Object.keys(outputs).filter((name) => name !== "platforms" && name !== "vulnerabilities");
@@ -26,6 +32,7 @@ export function toText(report, command) {
     for (const name of [...first, ...shown.filter((other) => !first.includes(other))]) {
         lines.push(`${name}: ${oneLine(outputs[name])}`);
     }
+    if (later.length > 0) lines.push(`known after the next up: ${later.join(", ")}`);
     if (lines.length > 0) lines.push("");
     if (changes) lines.push(summary(changes, command));
     lines.push(`${(durationMs / 1000).toFixed(1)} s, ${engine} engine`);

@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { machineArchitecture } from "../vm/recipe.mjs";
 import { exists, hostArchitecture, SetupError, timed, which } from "./context.mjs";
 import { findPython } from "./moto.mjs";
 import { asRoot, run } from "./process.mjs";
@@ -31,7 +32,9 @@ const PACKAGES = [
 /** @type {Package[]} What only the tests need. */
 export const TEST_PACKAGES = [
     { name: "python3-venv", command: "python3", present: () => findPython() !== undefined },
-    ...emulatorPackages(hostArchitecture()),
+    ...emulatorPackages(machineArchitecture()),
+    { name: "iproute2", command: "ip" },
+    { name: "e2fsprogs", command: "mke2fs" },
 ];
 
 /**
@@ -40,7 +43,7 @@ export const TEST_PACKAGES = [
  * @param {string} architecture
  * @returns {Package[]}
  */
-export function emulatorPackages(architecture) {
+function emulatorPackages(architecture) {
     return [
         architecture === "amd64"
             ? { name: "qemu-system-x86", command: "qemu-system-x86_64" }

@@ -2,7 +2,16 @@
 // of what there is: the two from the pinned Go module, runc and the CNI plugins from Debian.
 
 import { createHash } from "node:crypto";
-import { copyFileSync, createReadStream, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+    copyFileSync,
+    createReadStream,
+    mkdirSync,
+    mkdtempSync,
+    readFileSync,
+    renameSync,
+    rmSync,
+    statSync,
+} from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { cacheRoot, exists, hostArchitecture, projectRoot, SetupError, timed } from "../setup/context.mjs";
@@ -61,6 +70,12 @@ export async function readArtifact(architecture) {
     return { path, version: VERSION, sha256: hash.digest("hex") };
 }
 
+/** Whether the tarball is there. @param {Architecture} architecture */
+export async function hasArtifact(architecture) {
+    const path = await pathOf(architecture);
+    return path !== undefined && exists(path);
+}
+
 /** Named by all that is in it. @param {Architecture} architecture */
 async function pathOf(architecture) {
     const image = readMachineImage(architecture);
@@ -90,7 +105,8 @@ export async function provideArtifact(architecture) {
     try {
         await timed(`packing BuildKit for ${architecture}`, async () => {
             mkdirSync(join(work, "bin"));
-            for (const { tool, path: binary } of await inspectTools(box)) copyFileSync(binary, join(work, "bin", tool.name));
+            for (const { tool, path: binary } of await inspectTools(box))
+                copyFileSync(binary, join(work, "bin", tool.name));
             for (const [name, source] of Object.entries(PROGRAMS))
                 copyFileSync(join(image.programs, source), join(work, "bin", name));
             await run("tar", ["-czf", `${path}.part`, "--owner=0", "--group=0", "-C", work, "bin"]);

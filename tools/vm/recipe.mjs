@@ -3,7 +3,7 @@
 
 import { createHash } from "node:crypto";
 import { aptSources, readDistribution } from "../base/sources.mjs";
-import { SetupError } from "../setup/context.mjs";
+import { hostArchitecture, SetupError } from "../setup/context.mjs";
 
 /** @typedef {"amd64" | "arm64"} Architecture */
 
@@ -59,6 +59,16 @@ ssh_genkeytypes: []
 const MASKED = ["apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "e2scrub_reap.service"];
 
 const DISK_SIZE = "6G";
+
+/** The architecture of the machine that the tests boot: `BUILDFLEET_VM_ARCH`, or this machine's own. */
+export function machineArchitecture(env = process.env) {
+    const wanted = env.BUILDFLEET_VM_ARCH || hostArchitecture();
+    if (wanted === "amd64" || wanted === "arm64") return wanted;
+    throw new SetupError(`"${wanted}" is no architecture of a machine`, "amd64 or arm64");
+}
+
+/** Whether the image can be made here. */
+export const canMakeImage = () => readDistribution().distribution === "debian";
 
 /**
  * @param {Architecture} architecture

@@ -37,7 +37,6 @@ export interface MachineParts {
 
 /** A running machine, whoever made it. */
 export interface Machine {
-    resource: pulumi.Resource;
     instanceId: pulumi.Output<string>;
     privateIp: pulumi.Output<string>;
     /** `on-demand` or `spot`; a spot group with a fallback may have either. */
@@ -149,7 +148,6 @@ export function createMachine(scope: FleetScope, node: PlannedNode, parts: Machi
             { ...options, replaceOnChanges: ["launchTemplate"] },
         );
         return {
-            resource: instance,
             instanceId: instance.id,
             privateIp: instance.privateIp,
             capacity: pulumi.output("on-demand"),
@@ -171,5 +169,5 @@ export function createMachine(scope: FleetScope, node: PlannedNode, parts: Machi
         ),
         options,
     );
-    return { resource: spot, instanceId: spot.instanceId, privateIp: spot.privateIp, capacity: spot.capacity };
+    return { instanceId: spot.instanceId, privateIp: spot.privateIp, capacity: spot.capacity };
 }

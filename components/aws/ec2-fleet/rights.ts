@@ -12,9 +12,8 @@ import { type FleetScope, named, tagsOf } from "./fleet-scope";
 export function createRights(scope: FleetScope, node: string, parameter: Parameter, logGroup: LogGroup) {
     const { name, args, transform, settings, child } = scope;
     const tags = tagsOf(scope, node);
-    const [roleName, policyName, profileName] = ["role", "rights", "profile"].map(
-        (kind) => `${name}-${node}-${kind}`,
-    ) as [string, string, string];
+    const childName = (kind: string) => `${name}-${node}-${kind}`;
+    const [roleName, policyName, profileName] = [childName("role"), childName("rights"), childName("profile")] as const;
     const role = new Role(
         roleName,
         applyTransform(

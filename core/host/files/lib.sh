@@ -127,12 +127,13 @@ aws_call() {
 }
 
 # One line per build that BuildKit remembers: "STARTED" for one that runs, "COMPLETE <seconds since 1970>" for one that ended.
+# Exit code 124: no answer in time.
 builds() {
     timeout 20 buildctl debug histories --format '{{.Type}} {{with .Record}}{{with .CompletedAt}}{{.Seconds}}{{end}}{{end}}'
 }
 
 builds_running() {
     local lines
-    lines=$(builds) || return 1
+    lines=$(builds) || return
     grep -c '^STARTED' <<<"$lines" || true
 }

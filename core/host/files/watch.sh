@@ -6,7 +6,7 @@
 
 imds_token=
 silent=0
-while true; do
+while sleep 5; do
     if [ -z "$imds_token" ] && ! imds_open; then
         # Told once, not every five seconds: a machine without metadata still builds.
         [ "$silent" = 1 ] || say "the metadata service does not answer: interruptions and drains go unseen until it does"
@@ -24,5 +24,4 @@ while true; do
         *) imds_token= ;;
         esac
     fi
-    sleep 5
 done

@@ -9,9 +9,9 @@ const fleet = new Ec2Fleet("builders", {
     access: { mode: "ssm" },
     idle: { stopAfter: "30 minutes" },
 });
-const key = new ImageSigningKey("images");
+const signing = new ImageSigningKey("images");
 
 // What other stacks need; the client's private key makes `client` a secret.
 export const nodes = fleet.nodes;
 export const client = fleet.client;
-export const signingKey = key.uri;
+export const signingKey = signing.key;

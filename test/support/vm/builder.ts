@@ -6,7 +6,7 @@ import { hostSettings, planNodes } from "../../../core/aws/fleet-plan";
 import { checkFleetSettings } from "../../../core/aws/fleet-settings";
 import { fleetId, logGroupName, tlsParameterName } from "../../../core/aws/names";
 import { nodePolicy } from "../../../core/aws/policies";
-import { BUILDKIT_PORT, encodeUserData, type HostSettings, renderUserData } from "../../../core/host";
+import { BUILDKIT_PORT, encodeUserData, type HostSettings, hostFiles, renderUserData } from "../../../core/host";
 import { type Authority, bundle, createAuthority, issueCertificate } from "../../../drivers/x509";
 import { readArtifact } from "../../../tools/vm/artifact.mjs";
 import { AwsFront } from "../aws-guest";
@@ -46,7 +46,8 @@ export class BuilderMachine {
 
     static async create({ architecture, timing }: BuilderOptions): Promise<BuilderMachine> {
         const artifact = await readArtifact(architecture);
-        if (!artifact) throw new Error(`BuildKit for ${architecture} is missing: npm run setup -- --vm ${architecture}`);
+        if (!artifact)
+            throw new Error(`BuildKit for ${architecture} is missing: npm run setup -- --vm ${architecture}`);
         const folder = mkdtempSync(join(process.env.BUILDFLEET_VM_FOLDER ?? tmpdir(), "buildfleet-vm-"));
         const [network, moto] = await Promise.all([GuestNetwork.create(), startMoto()]);
         const registry = await startRegistry({ address: `${network.host}:0` });
@@ -140,24 +141,42 @@ export class BuilderMachine {
         return { ca: this.authority.certificate, certificate, privateKey };
     }
 
-    /** The certificate that BuildKit shows now. */
+    /** The certificate that BuildKit shows now; rejects when it shows none. */
     async shownFingerprint(): Promise<string> {
         const { ca, certificate, privateKey } = await this.client();
         return new Promise((resolve, reject) => {
-            const socket = connectTls(
-                {
-                    host: this.network.guest,
-                    port: BUILDKIT_PORT,
-                    servername: this.settings.node,
-                    ...{ ca, cert: certificate, key: privateKey, ALPNProtocols: ["h2"] },
-                },
-                () => {
-                    const { fingerprint256 } = socket.getPeerCertificate();
-                    socket.destroy();
-                    resolve(`sha256:${fingerprint256.replaceAll(":", "").toLowerCase()}`);
-                },
-            ).once("error", reject);
+            const socket = connectTls({
+                ...{ host: this.network.guest, port: BUILDKIT_PORT, servername: this.settings.node },
+                ...{ ca, cert: certificate, key: privateKey, ALPNProtocols: ["h2"] },
+            });
+            socket.once("error", reject).once("close", () => reject(new ConnectionClosed()));
+            socket.once("secureConnect", () => {
+                const { fingerprint256 } = socket.getPeerCertificate();
+                resolve(`sha256:${fingerprint256.replaceAll(":", "").toLowerCase()}`);
+                socket.destroy();
+            });
         });
+    }
+
+    /** Whether the machine turns new connections away, which is not the same as not answering. */
+    async refuses(): Promise<boolean> {
+        try {
+            await this.shownFingerprint();
+            return false;
+        } catch (error) {
+            return error instanceof ConnectionClosed || (error as NodeJS.ErrnoException).code === "ECONNRESET";
+        }
+    }
+
+    /** Writes the files of other settings onto the running machine, as its user data would have with them. */
+    async reconfigure(change: Partial<HostSettings>): Promise<void> {
+        const before = new Map(hostFiles(this.settings).map(({ path, content }) => [path, content]));
+        for (const { path, content } of hostFiles({ ...this.settings, ...change })) {
+            if (before.get(path) === content) continue;
+            const encoded = Buffer.from(content).toString("base64");
+            await this.machine.shell(`base64 --decode <<<'${encoded}' >'${path}'`);
+        }
+        await this.machine.shell("systemctl daemon-reload && systemctl restart 'buildfleet-*.timer'");
     }
 
     /** The events that arrived in the node's log stream. */
@@ -191,6 +210,9 @@ export class BuilderMachine {
         rmSync(this.folder, { recursive: true, force: true });
     }
 }
+
+/** QEMU takes every connection; what the guest resets, it closes. */
+class ConnectionClosed extends Error {}
 
 /** What the fleet gives the machine of this architecture, with its default settings where the test sets none. */
 function hostOf(
