@@ -7,6 +7,7 @@ export {
 } from "./components/builders/local-fleet";
 export type * from "./components/images/args";
 export { BuildMatrix } from "./components/images/build-matrix";
+export type * from "./components/images/cache-args";
 export type * from "./components/images/git-tags-args";
 export type * from "./components/images/matrix-args";
 export {

@@ -13,6 +13,8 @@ export async function publicKeyFor(party: Signer | Verifier): Promise<string | u
     if (party.kind === "keyless") return undefined;
     const known = publicKeys.get(party.uri) ?? publicKeyOf(party.uri);
     publicKeys.set(party.uri, known);
+    // A look-up that failed (throttled, expired) is tried again by whoever asks next.
+    known.catch(() => publicKeys.delete(party.uri));
     return known;
 }
 

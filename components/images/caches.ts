@@ -1,7 +1,7 @@
 import type * as dockerBuild from "@pulumi/docker-build";
 import * as pulumi from "@pulumi/pulumi";
 import { isPlain } from "../plain";
-import type { CacheSourceArgs, CacheTargetArgs, S3Cache } from "./args";
+import type { CacheSourceArgs, CacheTargetArgs, S3Cache } from "./cache-args";
 
 // Each platform is built by itself, and of two that write one cache the last would be all that is left of it. So
 // the platform's name becomes part of every cache's name, when it is read as when it is written.

@@ -5,7 +5,8 @@ import { SettingsError } from "../../core/settings";
 import type { Fleet } from "../builders/fleet";
 import { isPlain, withoutOutputs } from "../plain";
 import type { EcrAccessArgs, RegistryConnectionArgs } from "../registry/repository";
-import type { CacheSourceArgs, CacheTargetArgs, KeyPairArgs, MultiPlatformImageArgs } from "./args";
+import type { KeyPairArgs, MultiPlatformImageArgs } from "./args";
+import type { CacheSourceArgs, CacheTargetArgs } from "./cache-args";
 
 /**
  * The arguments after the check: structure plain and complete, values that may come from other resources as Pulumi

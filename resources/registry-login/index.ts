@@ -13,6 +13,9 @@ export interface RegistryLoginArgs {
  * A login in Docker's configuration on the machine that runs Pulumi, for what reads its credentials there and nowhere
  * else: the provider `docker-build`. An entry that is missing, or half of whose time is over, is made again by the next
  * `up`, and leads to nothing else. Deleting the resource takes out the entry it made.
+ *
+ * `pulumi up --refresh` configures the providers of the last run before it logs in: on a machine that is not logged in
+ * yet, run `pulumi refresh` and `pulumi up` one after the other.
  */
 export class RegistryLogin extends OperationsResource {
     /** When the token was made, ISO 8601. */

@@ -1,3 +1,4 @@
+import { execFile } from "node:child_process";
 import {
     chmodSync,
     existsSync,
@@ -11,7 +12,8 @@ import {
     writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, join, resolve } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { operations } from "../../resources/registry-login/operations";
 import { ECR_TOKEN, NEXT_TOKEN, serveTokens, type TokenService } from "../support/ecr";
@@ -194,4 +196,17 @@ describe("a registry login", () => {
         expect(Object.keys(config().auths).sort()).toEqual(registries);
         expect(tokens.asked).toBe(1);
     });
+
+    it("of several stacks at the same time loses none of theirs", async () => {
+        const child = `
+            const { login } = require(process.argv[1]);
+            const made = { username: "AWS", password: "token", madeAt: 0, expiresAt: 1 };
+            (async () => {
+                for (let i = 0; i < 15; i++) await login("r" + process.argv[2] + i + ".example.com", made);
+            })();`;
+        const driver = resolve(__dirname, "../../dist/drivers/docker-login.js");
+        const run = promisify(execFile);
+        await Promise.all([1, 2, 3, 4].map((n) => run(process.execPath, ["-e", child, driver, `${n}-`])));
+        expect(Object.keys(config().auths)).toHaveLength(60);
+    }, 60_000);
 });

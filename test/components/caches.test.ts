@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { CacheSourceArgs, CacheTargetArgs } from "../../components/images/args";
+import type { CacheSourceArgs, CacheTargetArgs } from "../../components/images/cache-args";
 import { cacheFromOf, cacheToOf } from "../../components/images/caches";
 
 const SOURCES: [string, CacheSourceArgs, object][] = [

@@ -1,8 +1,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
+import { Ec2Fleet } from "../../components/aws/ec2-fleet";
 import * as sources from "../../index";
 import { declare } from "../support/declared";
+import { subnets } from "./declare-fleet";
 
 const CHECKOUT = resolve(__dirname, "../..");
 
@@ -15,26 +17,32 @@ const GOLDEN = readFileSync(join(CHECKOUT, "test/fixtures/dynamic-provider.txt")
 const KINDS = readdirSync(join(CHECKOUT, "resources"), { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .map(({ name }) => name);
-const kebab = (type: string) => type.replace(/(?<=[a-z])(?=[A-Z])/g, "-").toLowerCase();
+const kebab = (type: string) => type.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "-").toLowerCase();
 
 /** A program that has a resource of every kind. */
-function everything({ LocalRegistry, LocalFleet, SigningKey, MultiPlatformImage }: typeof sources) {
+function everything(
+    { LocalRegistry, LocalFleet, SigningKey, MultiPlatformImage }: typeof sources,
+    Fleet: typeof Ec2Fleet,
+) {
+    new Fleet("cloud", { access: { mode: "ssm" }, subnets, nodes: { arm64: { capacity: "spot" } } });
     const registry = new LocalRegistry("registry");
     const fleet = new LocalFleet("builders", { registries: registry.nodeSettings });
     const key = new SigningKey("key");
     const connection = { plainHttp: true, ecr: { region: "eu-central-1" } };
     const repository = { ...registry.repository("app"), connection };
-    return new MultiPlatformImage("app", { fleet, repository, context: ".", platforms: ["linux/arm64"], sign: { key } })
-        .ref;
+    const image = { fleet, repository, context: ".", platforms: ["linux/arm64"], gitTags: {}, sign: { key } };
+    return new MultiPlatformImage("app", image).ref;
 }
 
+const compiled = (name: string) => require(join(CHECKOUT, "dist", name));
+
 describe.each([
-    ["the sources", sources],
+    ["the sources", sources, Ec2Fleet],
     // What is shipped.
-    ["the compiled package", require(join(CHECKOUT, "dist/index.js")) as typeof sources],
-])("the providers' text, from %s", (_origin, library) => {
+    ["the compiled package", compiled("index.js") as typeof sources, compiled("aws.js").Ec2Fleet as typeof Ec2Fleet],
+])("the providers' text, from %s", (_origin, library, Fleet) => {
     it("is what it always was, for every kind of resource", async () => {
-        const { resources } = await declare(() => everything(library));
+        const { resources } = await declare(() => everything(library, Fleet));
         const dynamic = resources.filter(({ provider }) => provider !== "");
         expect(new Set(dynamic.map(({ type }) => kebab(type)))).toEqual(new Set(KINDS));
         for (const { type, provider } of dynamic) expect(provider).toBe(GOLDEN.replaceAll("KIND", kebab(type)));

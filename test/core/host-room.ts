@@ -96,6 +96,7 @@ mount -t sysfs sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs tmpfs dev
 cp -a /dev/{null,zero,full,random,urandom,tty,ptmx,loop*} dev
+ln -s /proc/self/fd dev/fd
 mkdir dev/pts dev/shm
 mount -t devpts devpts dev/pts
 touch dev/console

@@ -39,7 +39,7 @@ const image = new buildfleet.MultiPlatformImage("app", {
     tags: ["stable"],
     emulation: "allow",
     scan: { advisories: "advisories" },
-    sign: { key },
+    sign: { key: settings.key ? pulumi.output(settings.key) : key },
 });
 module.exports = { digest: image.digest, ref: image.ref, platforms: image.platforms };
 `;
@@ -155,6 +155,12 @@ describe("a stack that releases to ECR", () => {
         const refused = await stack.run("preview", { registry: registry.registry, whole: true });
         expect(refused.exitCode).not.toBe(0);
         expect(refused.stderr).toContain('connection: { ecr: { region: stack.requireOutput("region") } }');
+    }, 120_000);
+
+    it("looks at a key that is an output as soon as it is known", async () => {
+        const refused = await stack.run("preview", { registry: registry.registry, key: "aws:///alias/images" });
+        expect(refused.exitCode).not.toBe(0);
+        expect(refused.stderr).toContain('sign.key: "aws://" is not a KMS this library knows');
     }, 120_000);
 
     it("renews a token that is half used, and builds nothing for it", async () => {

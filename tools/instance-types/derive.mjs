@@ -14,14 +14,17 @@ if (!file || !version || !day) throw new Error("usage: derive.mjs <instance_type
 
 const NOT_FOR_BUILDS = /^(?:dl|f|g|gr|hpc|inf|mac|p|trn|u|u7i|u7in|vt)\d|^(?:mac|u|p\d|u7in?)-/;
 
+/** @type {Map<string, {size: string, numbers: [number, number, number, number]}[]>} */
 const families = new Map();
+/** @type {Set<string>} */
 const withoutNvme = new Set();
 for (const [type, facts] of Object.entries(JSON.parse(gunzipSync(readFileSync(file)).toString()))) {
-    const [family, size] = type.split(".");
+    const [family = "", size = ""] = type.split(".");
     const { EbsOptimizedInfo: ebs } = facts.EbsInfo ?? {};
     if (facts.EbsInfo?.NvmeSupport === "unsupported") withoutNvme.add(family);
     if (!ebs || facts.EbsInfo.NvmeSupport === "unsupported" || NOT_FOR_BUILDS.test(family)) continue;
     const storage = facts.InstanceStorageInfo?.TotalSizeInGB ?? 0;
+    /** @type {[number, number, number, number]} */
     const numbers = [facts.VCpuInfo.DefaultVCpus, ebs.BaselineBandwidthInMbps, ebs.MaximumBandwidthInMbps, storage];
     families.set(family, [...(families.get(family) ?? []), { size, numbers }]);
 }

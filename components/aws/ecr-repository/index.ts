@@ -8,7 +8,7 @@ import { cacheLifecycle, type LifecyclePolicy as Rules, releaseLifecycle } from 
 import { repositoryPolicy } from "../../../core/aws/repository-policy";
 import { checkRepositorySettings, type RepositorySettings } from "../../../core/aws/repository-settings";
 import { tagMutability } from "../../../core/aws/tag-mutability";
-import type { CacheSourceArgs, CacheTargetArgs } from "../../images/args";
+import type { CacheSourceArgs, CacheTargetArgs } from "../../images/cache-args";
 import { withoutOutputs } from "../../plain";
 import type { EcrAccessArgs, Repository } from "../../registry/repository";
 import { applyTransform } from "../../transform";

@@ -35,12 +35,16 @@ find_instance_store() {
     [ -n "$device" ]
 }
 
-# blkid tells "nothing found" (2) from "more than one" (8); wipefs fails on a disk that can't be read, which blkid does not.
-is_blank() {
-    local status=0 signatures
-    blkid --probe "$1" >/dev/null 2>&1 || status=$?
-    signatures=$(wipefs --noheadings "$1") || fail "$1 can't be read"
-    [ "$status" = 2 ] && [ -z "$signatures" ]
+# probe <device>: "type" and "uuid" of what is there. Fails when the disk is blank: blkid finds nothing (2), and wipefs, which
+# tells a disk that can't be read, agrees.
+probe() {
+    local found status=0
+    found=$(blkid --probe --output export "$1") || status=$?
+    type=$(sed -n 's/^TYPE=//p' <<<"$found")
+    uuid=$(sed -n 's/^UUID=//p' <<<"$found")
+    [ "$status" = 2 ] || return 0
+    found=$(wipefs --noheadings "$1") || fail "$1 can't be read"
+    [ -n "$found" ]
 }
 
 # ext4, because all three distributions have its tools in their images. Caches are many small files, so twice the usual
@@ -52,10 +56,11 @@ format() {
 }
 
 mount_cache() {
-    local uuid type status=0
-    is_blank "$device" && format "$device"
-    type=$(blkid -p -s TYPE -o value "$device" || true)
-    uuid=$(blkid -p -s UUID -o value "$device" || true)
+    local uuid status=0
+    if ! probe "$device"; then
+        format "$device"
+        probe "$device"
+    fi
     case $type in
     ext4)
         # 1: mended. More: only with questions answered, which nobody is here for.
@@ -70,6 +75,7 @@ mount_cache() {
 }
 
 device=
+type=
 mkdir -p "$STATE"
 case $CACHE_KIND in
 folder)
@@ -90,10 +96,10 @@ if ! mountpoint -q "$STATE"; then
     done
     mount_cache
 else
-    device=$(findmnt --noheadings --output SOURCE "$STATE")
+    read -r device type < <(findmnt --noheadings --output SOURCE,FSTYPE "$STATE")
 fi
 # Both do nothing where the file system has its disk's size already. With the old size, a builder still builds.
-case $(findmnt --noheadings --output FSTYPE "$STATE") in
+case $type in
 ext4) resize2fs "$device" >&2 || say "the file system on $device could not be grown" ;;
 xfs) xfs_growfs "$STATE" >&2 || say "the file system on $device could not be grown" ;;
 esac

@@ -70,7 +70,7 @@ need() {
     ) 9>"$RUN/packages.lock" >&2 || fail "$1 is missing and its package could not be installed; put it into the image"
 }
 
-# A string as curl's configuration wants it. Secrets go to curl through it, never through arguments, which all processes see.
+# A string as curl's configuration and JSON want it. Secrets go to curl through it, never through arguments, which all processes see.
 quoted() {
     local text=${1//\\/\\\\}
     printf '"%s"' "${text//\"/\\\"}"
@@ -82,17 +82,15 @@ imds_open() {
         --header "X-aws-ec2-metadata-token-ttl-seconds: 21600" "$METADATA/api/token")
 }
 
-# imds <path>: one value; fails when there is none.
+# imds <path...>: a line for each; an empty one where there is no such value. One process for all of them.
 imds() {
     printf 'header = %s\n' "$(quoted "X-aws-ec2-metadata-token: $imds_token")" |
-        curl --config - --silent --fail --noproxy '*' --max-time 5 "$METADATA/$1"
+        curl --config - --silent --fail --noproxy '*' --max-time 5 --write-out '\n' "${@/#/$METADATA/}" || [ $? = 22 ]
 }
 
-# The instance's role, as configuration for curl.
+# The credentials of a role, as configuration for curl.
 aws_credentials() {
-    local role
-    role=$(imds meta-data/iam/security-credentials/) || { say "the instance has no role"; return 1; }
-    imds "meta-data/iam/security-credentials/${role%%$'\n'*}" | python3 -c '
+    imds "meta-data/iam/security-credentials/$1" | python3 -ISc '
 import json, sys
 answer = json.load(sys.stdin)
 quoted = lambda text: json.dumps(text, ensure_ascii=False)
@@ -102,14 +100,15 @@ print("header =", quoted("X-Amz-Security-Token: " + answer["Token"]))'
 
 # aws_call <service> <target>: a JSON API, signed by curl; the body on stdin, the answer on stdout, an error's text on stderr.
 aws_call() {
-    local service=$1 target=$2 region endpoint credentials folder status
+    local service=$1 target=$2 region='' domain='' role='' endpoint credentials folder status
     imds_open || { say "the metadata service does not answer"; return 1; }
-    region=$(imds meta-data/placement/region) || { say "the metadata service names no region"; return 1; }
-    endpoint=$AWS_ENDPOINT
-    if [ -z "$endpoint" ]; then
-        endpoint=https://$service.$region.$(imds meta-data/services/domain || echo amazonaws.com)
-    fi
-    credentials=$(aws_credentials) || { say "the metadata service gives no credentials"; return 1; }
+    # Only China's regions have another domain.
+    { read -r region; read -r domain; read -r role; } \
+        < <(imds meta-data/{placement/region,services/domain,iam/security-credentials/}) || true
+    [ -n "$region" ] || { say "the metadata service names no region"; return 1; }
+    [ -n "$role" ] || { say "the instance has no role"; return 1; }
+    credentials=$(aws_credentials "$role") || { say "the metadata service gives no credentials for $role"; return 1; }
+    endpoint=${AWS_ENDPOINT:-https://$service.$region.${domain:-amazonaws.com}}
     folder=$(mktemp -d "$RUN/call.XXXXXX")
     cat >"$folder/body"
     status=$(printf '%s\n' "$credentials" | curl --config - --silent --show-error --max-time 30 \

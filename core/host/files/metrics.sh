@@ -12,7 +12,7 @@ days=$(((end - $(date +%s)) / 86400))
 
 # Shape: CloudWatch's "Specification: Embedded metric format".
 events() {
-    python3 -c '
+    python3 -ISc '
 import json, sys, time
 group, stream, namespace, fleet, *values = sys.argv[1:]
 now = int(time.time() * 1000)
@@ -32,8 +32,7 @@ print(json.dumps({"logGroupName": group, "logStreamName": stream,
 }
 
 create_stream() {
-    local program='import json, sys; print(json.dumps({"logGroupName": sys.argv[1], "logStreamName": sys.argv[2]}))'
-    python3 -c "$program" "$LOG_GROUP" "$NODE" |
+    printf '{"logGroupName": %s, "logStreamName": %s}' "$(quoted "$LOG_GROUP")" "$(quoted "$NODE")" |
         aws_call logs Logs_20140328.CreateLogStream >/dev/null
 }
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # When this boot reached what: on the console, in the journal, and in /run/buildfleet/status.json.
-#   status.sh answering   BuildKit has started: wait until it answers
-#   status.sh write       all is up: write the file, and make sure that BuildKit's programs are on the disk
+#   status.sh answering   BuildKit says that it listens (it does so by systemd's notification)
+#   status.sh write       all is up: look, write the file, and make sure that BuildKit's programs are on the disk
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -10,14 +10,7 @@ up_at() { systemctl show --property ActiveEnterTimestampMonotonic --value "$1"; 
 
 seconds() { awk -v us="$1" 'BEGIN { printf "%.2f", us / 1000000 }'; }
 
-is_answering() {
-    timeout 20 buildctl debug workers >/dev/null && [ -n "$(ss --no-header --tcp --listening --numeric "( sport = :$PORT )")" ]
-}
-
-answering() {
-    retry 120 is_answering || fail "BuildKit does not answer; see buildkitd.service"
-    phase answering
-}
+is_answering() { timeout 20 buildctl debug workers >/dev/null; }
 
 # The units that know when the network is up differ; the target comes later, when other units are ahead of it.
 network() {
@@ -32,9 +25,10 @@ network() {
 
 write() {
     local root=/opt/buildfleet/buildkit/current
+    retry 120 is_answering || fail "BuildKit does not answer; see buildkitd.service"
     phase kernel "$(seconds "$(systemctl show --property UserspaceTimestampMonotonic --value)")"
     network
-    python3 -c '
+    python3 -ISc '
 import json, os, sys
 run, fleet, node, release, version = sys.argv[1:]
 phases = {name: float(open(os.path.join(run, "phases", name)).read()) for name in os.listdir(run + "/phases")}
@@ -50,4 +44,8 @@ print(json.dumps({"fleet": fleet, "node": node, "release": release, "buildkit": 
     say "$(tr -s '\n ' ' ' <"$RUN/status.json")"
 }
 
-"$1"
+case $1 in
+answering) phase answering ;;
+write) write ;;
+*) fail "unknown command $1" ;;
+esac

@@ -9,7 +9,7 @@ current=$folder/current
 
 # Splits a SecureString's PEM into three files; BuildKit wants them apart. Prints the parameter's version.
 split() {
-    python3 -c '
+    python3 -ISc '
 import json, os, re, sys
 parameter = json.load(sys.stdin)["Parameter"]
 blocks = list(re.finditer(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", parameter["Value"], re.S))
@@ -23,14 +23,14 @@ for name, text in (("key", texts[0]), ("cert", texts[1]), ("ca", "".join(texts[2
 print(parameter["Version"])' "$1"
 }
 
-# is_valid <folder> <seconds>: the key fits the certificate, which is still good for so long.
+# is_valid <folder> <seconds>: the key fits the certificate, which is still good for so long; sets "described".
 is_valid() {
     [ -s "$1/key.pem" ] && [ -s "$1/ca.pem" ] &&
-        openssl x509 -in "$1/cert.pem" -noout -checkend "$2" >/dev/null 2>&1 &&
-        [ "$(openssl x509 -in "$1/cert.pem" -noout -pubkey)" = "$(openssl pkey -in "$1/key.pem" -pubout 2>/dev/null)" ]
+        described=$(openssl x509 -in "$1/cert.pem" -noout -pubkey -enddate -checkend "$2" 2>/dev/null) &&
+        [[ $described == *"$(openssl pkey -in "$1/key.pem" -pubout 2>/dev/null)"* ]]
 }
 
-request() { python3 -c 'import json, sys; print(json.dumps({"Name": sys.argv[1], "WithDecryption": True}))' "$TLS_PARAMETER"; }
+request() { printf '{"Name": %s, "WithDecryption": true}' "$(quoted "$TLS_PARAMETER")"; }
 
 # Fetches the parameter and, when it is another version, makes it current: one rename switches all three files.
 fetch() {
@@ -53,7 +53,7 @@ fetch() {
     sync "$folder/$version"/*
     ln -sfn "$version" "$folder/.current"
     mv -T "$folder/.current" "$current"
-    say "version $version of $TLS_PARAMETER is current, good until $(openssl x509 -in "$current/cert.pem" -noout -enddate | cut -d= -f2)"
+    say "version $version of $TLS_PARAMETER is current; its certificate: $(grep --only-matching 'notAfter=.*' <<<"$described")"
 }
 
 ensure() {

@@ -13,15 +13,15 @@ while sleep 5; do
         silent=1
     else
         silent=0
-        # One request answers with 401 once the session is over.
-        status=$(printf 'header = %s\n' "$(quoted "X-aws-ec2-metadata-token: $imds_token")" |
-            curl --config - --silent --noproxy '*' --max-time 4 --output /dev/null --write-out '%{http_code} ' \
-                "$METADATA/meta-data/spot/instance-action" --next --silent --noproxy '*' --max-time 4 || true)
-        case $status in
-        200*) exec "$(dirname "$0")/drain.sh" power-off "EC2 interrupts this spot instance" ;;
-        404*) [ "$(imds meta-data/tags/instance/buildfleet:drain || true)" != true ] ||
-            exec "$(dirname "$0")/drain.sh" power-off "tagged buildfleet:drain" ;;
-        *) imds_token= ;;
-        esac
+        { read -r interruption; read -r tag; read -r instance; } \
+            < <(imds meta-data/{spot/instance-action,tags/instance/buildfleet:drain,instance-id}) || true
+        if [ -n "$interruption" ]; then
+            exec "$(dirname "$0")/drain.sh" power-off "EC2 interrupts this spot instance"
+        elif [ "$tag" = true ]; then
+            exec "$(dirname "$0")/drain.sh" power-off "tagged buildfleet:drain"
+        elif [ -z "$instance" ]; then
+            # What every instance has is not there: the session is over.
+            imds_token=
+        fi
     fi
 done

@@ -7,7 +7,7 @@ import { checkFleetSettings } from "../../../core/aws/fleet-settings";
 import { fleetId, logGroupName, tlsParameterName } from "../../../core/aws/names";
 import { nodePolicy } from "../../../core/aws/policies";
 import { BUILDKIT_PORT, encodeUserData, type HostSettings, hostFiles, renderUserData } from "../../../core/host";
-import { type Authority, bundle, createAuthority, issueCertificate } from "../../../drivers/x509";
+import { type Authority, createAuthority, issueCertificate } from "../../../drivers/x509";
 import { readArtifact } from "../../../tools/vm/artifact.mjs";
 import { AwsFront } from "../aws-guest";
 import { type Moto, REGION, startMoto } from "../moto";
@@ -128,7 +128,7 @@ export class BuilderMachine {
             dnsNames: [node],
             days: 30,
         });
-        const value = bundle([server.privateKey, server.certificate, this.authority.certificate]);
+        const value = [server.privateKey, server.certificate, this.authority.certificate].join("\n");
         const parameter = { Name: tls.parameter, Value: value, Type: "SecureString", Overwrite: true };
         await this.aws("ssm", "AmazonSSM.PutParameter", parameter);
         return server;
