@@ -1,17 +1,33 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-// Tests of whole stacks run one file at a time: each of them uses all cores, and some of what they prove is that things
-// happen in time. The others run as many at a time as there are cores; those that start daemons and engines after the rest.
 const STACKS = ["test/e2e/**/*.test.ts"];
 const PROCESSES = ["test/aws/**/*.test.ts", "test/engine/**/*.test.ts", "test/resources/**/*.test.ts"];
-
-// A machine that emulates every instruction takes both cores, and minutes: last.
+// An emulated machine: mostly one core, for minutes.
 const MACHINES = ["test/vm/**/*.test.ts"];
+
+/** The files that take minutes, begun first, so that none of them is left alone at the end. */
+const LONGEST = ["vm/builder", "e2e/killed", "e2e/concurrent-releases", "e2e/gates", "e2e/fresh-runner", "e2e/native"];
+
+class LongestFirst extends BaseSequencer {
+    override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+        const rank = ({ moduleId }: TestSpecification) => {
+            const index = LONGEST.findIndex((name) => moduleId.endsWith(`/${name}.test.ts`));
+            return index < 0 ? LONGEST.length : index;
+        };
+        return (await super.sort(files)).sort((a, b) => rank(a) - rank(b));
+    }
+}
 
 const timeouts = { testTimeout: 60_000, hookTimeout: 120_000 };
 
 export default defineConfig({
     test: {
+        // One more than there are cores: tests of processes wait a good part of their time.
+        maxWorkers: availableParallelism() + 1,
+        minWorkers: 1,
+        sequence: { sequencer: LongestFirst },
         projects: [
             {
                 test: {
@@ -36,7 +52,6 @@ export default defineConfig({
                     name: "stacks",
                     include: STACKS,
                     pool: "forks",
-                    poolOptions: { forks: { singleFork: true } },
                     sequence: { groupOrder: 2 },
                     ...timeouts,
                 },
@@ -46,8 +61,7 @@ export default defineConfig({
                     name: "vm",
                     include: MACHINES,
                     pool: "forks",
-                    poolOptions: { forks: { singleFork: true } },
-                    sequence: { groupOrder: 3 },
+                    sequence: { groupOrder: 2 },
                     testTimeout: 600_000,
                     hookTimeout: 120_000,
                 },

@@ -87,9 +87,11 @@ async function main([command, ...args]) {
         }
         case "bench": {
             const bench = fileURLToPath(new URL("bench/main.mjs", import.meta.url));
+            const only = args[args.indexOf("--only") + 1] ?? "";
             const options = {
                 cwd: projectRoot,
-                env: await toolEnvironment(),
+                // The boots are measured in the tests' machine.
+                env: await toolEnvironment({ tests: !args.includes("--only") || only.split(",").includes("boot") }),
                 stdout: /** @type {const} */ ("inherit"),
             };
             if (!isRoot()) return againAsRoot([command, ...args]);

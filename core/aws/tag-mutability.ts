@@ -52,8 +52,11 @@ export function parseTagFilter(value: string): string {
     return value;
 }
 
-/** What a `*` can stand for in a full version. */
-const PARTS = ["", "4", ".4", "4.", "4.2", ".4.2", "1.4.", "1.4.2"];
+/** What a `*` can stand for in a full version, its pre-release included. */
+const PARTS = [
+    ...["", "4", ".4", "4.", "4.2", ".4.2", "1.4.", "1.4.2"],
+    ...["-", "2-", ".2-", "4.2-", ".4.2-", "1.4.2-", "1.4.2-rc", "-rc.1", "rc.1", ".1"],
+];
 
 /** A full version that a pattern matches, if there is one. */
 function versionIn(pattern: string): string | undefined {

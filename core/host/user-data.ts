@@ -9,12 +9,12 @@ import { type HostSettings, USER_DATA_LIMIT } from "./settings";
  * `write_files`, so it leaves a unit behind that waits for the last file. It stays active, or the file would trigger it again.
  */
 const EARLY = [
-    ...["cloud-init-per", "instance", "buildfleet"],
-    ...["systemd-run", "--no-block", "--unit=buildfleet-early"],
-    ...["--property=Type=oneshot", "--property=RemainAfterExit=yes", "--property=DefaultDependencies=no"],
-    ...[`--path-property=PathExists=${READY_FILE}`, "--path-property=DefaultDependencies=no"],
-    ...["/bin/bash", ...HOST_COMMANDS.flat()],
-];
+    "systemctl --quiet is-active buildfleet-early.path ||",
+    "systemd-run --no-block --unit=buildfleet-early",
+    "--property=Type=oneshot --property=RemainAfterExit=yes --property=DefaultDependencies=no",
+    `--path-property=PathExists=${READY_FILE} --path-property=DefaultDependencies=no`,
+    `/bin/bash ${HOST_COMMANDS.flat().join(" ")}`,
+].join(" ");
 
 /**
  * What both YAML libraries, ours and cloud-init's (PyYAML, YAML 1.1), take for the same text: no control characters, and no
@@ -30,7 +30,7 @@ const SAFE = /^[\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\
  */
 export function renderUserData(settings: HostSettings): string {
     const document = new Document({
-        bootcmd: [EARLY],
+        bootcmd: [["cloud-init-per", "instance", "buildfleet", "sh", "-c", EARLY]],
         write_files: hostFiles(settings).map(({ path, mode, content }) => ({
             path,
             permissions: new Scalar(mode),

@@ -199,7 +199,7 @@ describe("tags of a repository", () => {
             fc.property(pattern.filter(accepted), version, (filter, text) => {
                 expect(matches(filter, text)).toBe(false);
             }),
-            { numRuns: 2_000 },
+            { numRuns: 5_000 },
         );
     });
 });

@@ -239,12 +239,12 @@ describe("cache.sh", () => {
     it("waits for a volume that is attached after the boot, and takes no other", async () => {
         await attach();
         await sh(`mv ${LINK} ${LINK.replace("vol0", "vol1")}`);
-        const run = room.script("cache.sh");
-        await expect.poll(() => sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")).toContain("cache.sh");
+        const run = room.start("/usr/local/libexec/buildfleet/cache.sh");
+        await run.says(/looking for the volume vol-0123456789abcdef0/);
         await expect.poll(() => sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")).toContain("sleep 0.2");
         expect((await room.run("mountpoint", "-q", STATE)).code).not.toBe(0);
         await sh(`mv ${LINK.replace("vol0", "vol1")} ${LINK}`);
-        expect(await run).toMatchObject({ code: 0 });
+        expect(await run.ended).toMatchObject({ code: 0 });
         expect(await mounted()).toContain("ext4");
     });
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from "node:http";
@@ -50,18 +50,41 @@ export class HostRoom {
     }
 
     /** Runs a command in the room, to its end. */
-    run(command: string, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-        const enter = ["--target", this.pid, "--mount", "--net", "--pid", "--root", "--wdns=/", "--", command, ...args];
-        const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" };
-        return new Promise((resolve) => {
-            execFile("nsenter", enter, { env, maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
-                resolve({ code: error ? ((error.code as unknown as number) ?? 1) : 0, stdout, stderr });
-            });
-        });
+    run(command: string, ...args: string[]): Promise<Ended> {
+        return this.start(command, ...args).ended;
     }
 
-    script(name: string, ...args: string[]) {
+    /** Runs one of the scripts, to its end. */
+    script(name: string, ...args: string[]): Promise<Ended> {
         return this.run(`/usr/local/libexec/buildfleet/${name}`, ...args);
+    }
+
+    /** Starts a command in the room; `says` waits for something on its standard error. */
+    start(command: string, ...args: string[]): { ended: Promise<Ended>; says(pattern: RegExp): Promise<void> } {
+        const enter = ["--target", this.pid, "--mount", "--net", "--pid", "--root", "--wdns=/", "--", command, ...args];
+        const child = spawn("nsenter", enter, {
+            env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" },
+            stdio: ["ignore", "pipe", "pipe"],
+        });
+        const output = { stdout: "", stderr: "" };
+        child.stdout.setEncoding("utf8").on("data", (text: string) => {
+            output.stdout += text;
+        });
+        child.stderr.setEncoding("utf8").on("data", (text: string) => {
+            output.stderr += text;
+        });
+        const ended = new Promise<Ended>((resolve, reject) => {
+            child.once("error", reject);
+            child.once("close", (code, signal) => resolve({ code: code ?? `${signal}`, ...output }));
+        });
+        const says = (pattern: RegExp) =>
+            new Promise<void>((resolve, reject) => {
+                const look = () => pattern.test(output.stderr) && resolve();
+                child.stderr.on("data", look);
+                child.once("close", () => reject(new Error(`it ended without ${pattern}:\n${output.stderr}`)));
+                look();
+            });
+        return { ended, says };
     }
 
     async close(): Promise<void> {
@@ -73,6 +96,14 @@ export class HostRoom {
         this.server?.close();
         rmSync(this.folder, { recursive: true, force: true });
     }
+}
+
+/** What a command left. */
+interface Ended {
+    /** Exit code, or the signal that ended it. */
+    code: number | string;
+    stdout: string;
+    stderr: string;
 }
 
 /** In the room, port 80 of all its addresses leads to the test's own server. */

@@ -289,18 +289,29 @@ describe("encodeUserData", () => {
     it("leaves room for the longest names, a dozen registries and a private authority", () => {
         const { buildkit } = hostSettings();
         const host = () => `${random(20)}.example.com`.replaceAll("_", "a").replace(/^-|-(?=\.)/g, "a");
+        const [project, stack, fleet, node] = [random(100), random(100), random(64), random(64)];
         const settings = hostSettings({
-            fleet: random(64),
-            node: random(64),
-            release: random(128),
-            buildkit: { ...buildkit, artifact: { ...buildkit.artifact, url: `https://example.com/${random(500)}` } },
-            tls: { kind: "ssm", parameter: `/${random(500)}`, pollSeconds: 86_400 },
-            metrics: { logGroup: random(512), namespace: random(255), everySeconds: 3600 },
+            ...{ fleet, node, release: random(128) },
+            buildkit: {
+                ...buildkit,
+                artifact: { ...buildkit.artifact, url: `https://example.com/${random(300)}` },
+            },
+            tls: {
+                kind: "ssm",
+                parameter: `/buildfleet/${project}/${stack}/${fleet}/${node}/tls`,
+                pollSeconds: 86_400,
+            },
+            metrics: {
+                logGroup: `/buildfleet/${project}/${stack}/${fleet}`,
+                namespace: random(64),
+                everySeconds: 3600,
+            },
             awsEndpoint: `https://${random(100)}`,
             registries: Object.fromEntries(
                 Array.from({ length: 12 }, () => [host(), { mirrors: [host()], ca: ["/etc/buildfleet/ca/a"] }]),
             ),
-            authorities: { a: randomBytes(700).toString("base64") },
+            // As much as a certificate with an RSA key of 2048 bits.
+            authorities: { a: randomBytes(800).toString("base64") },
         });
         const { bytes } = encodeUserData(renderUserData(settings));
         expect(bytes).toBeLessThanOrEqual(USER_DATA_LIMIT);

@@ -24,40 +24,54 @@ async function expectNothingDone(stack: TestStack, before: string[], run: Run): 
     expect(await orphans(stack.folder)).toEqual([]);
 }
 
-/** Settings of the `local` stack, and a piece of the message for each thing that is wrong with them. */
+/**
+ * Settings of the `local` stack, and a piece of the message for each thing that is wrong with them. A run of the whole tells all its
+ * problems at once, so each has several; every kind by itself is `test/core/settings.test.ts`.
+ */
 const cases: [string, unknown, string[]][] = [
-    ["an unknown setting", { regsitry: {} }, ["regsitry", "registry"]],
-    ["a port out of range", { registry: { port: 70_000 } }, ["registry.port"]],
-    ["a port as text", { registry: { port: "5000" } }, ["registry.port"]],
     [
-        "platforms that are none",
-        { image: { platforms: ["linux/arm64/v9", "linx/amd64"] } },
-        ["image.platforms[0]", 'did you mean "linux/arm64"', "image.platforms[1]", 'did you mean "linux/amd64"?'],
+        "names, numbers and platforms",
+        {
+            regsitry: {},
+            registry: { port: 70_000 },
+            image: { platforms: ["linux/arm64/v9", "linx/amd64"], version: "v1.4", repository: "Team/App" },
+            nodes: { "linux/amd64": 0 },
+        },
+        [
+            ...["regsitry", "registry.port", 'nodes["linux/amd64"]'],
+            ...[
+                "image.platforms[0]",
+                'did you mean "linux/arm64"',
+                "image.platforms[1]",
+                'did you mean "linux/amd64"?',
+            ],
+            ...["image.version", 'did you mean "1.4.0"?', "image.repository", 'did you mean "team/app"?'],
+        ],
     ],
-    ["no platform at all", { image: { platforms: [] } }, ["image.platforms"]],
     [
-        "a platform twice",
-        { image: { platforms: ["linux/arm64", "linux/aarch64"] } },
-        ["image.platforms[1]: the same as item 0"],
+        "what is twice, too much or no choice",
+        {
+            registry: { port: "5000" },
+            image: { platforms: ["linux/arm64", "linux/aarch64"], tags: ["a tag"], context: "" },
+            nodes: { "linux/riscv64": 2 },
+            emulation: "maybe",
+            maxParallelism: 0.5,
+        },
+        [
+            ...["registry.port", "image.platforms[1]: the same as item 0", "image.tags[0]", "image.context"],
+            ...[
+                'nodes["linux/riscv64"]: no image is built for this platform',
+                "emulation",
+                '"maybe"',
+                "maxParallelism",
+            ],
+        ],
     ],
     [
-        "nodes for what is not built",
-        { nodes: { "linux/riscv64": 2 } },
-        ['nodes["linux/riscv64"]: no image is built for this platform'],
-    ],
-    ["no nodes", { nodes: { "linux/amd64": 0 } }, ['nodes["linux/amd64"]']],
-    ["a wish for emulation that is none", { emulation: "maybe" }, ["emulation", '"maybe"']],
-    ["a version that is none", { image: { version: "v1.4" } }, ["image.version", 'did you mean "1.4.0"?']],
-    [
-        "a repository in capitals",
-        { image: { repository: "Team/App" } },
-        ["image.repository", 'did you mean "team/app"?'],
-    ],
-    ["a severity that is none", { scan: { failOn: "severe" } }, ["scan.failOn", '"severe"']],
-    [
-        "a decision that is over, and one without a reason",
+        "a decision that is over, one without a reason, and a severity that is none",
         {
             scan: {
+                failOn: "severe",
                 ignore: [
                     { id: "CVE-2026-0001", reason: "not reachable", until: "2026-01-31" },
                     { id: "CVE-2026-0002", until: "2099-01-31" },
@@ -65,16 +79,11 @@ const cases: [string, unknown, string[]][] = [
             },
         },
         [
+            ...["scan.failOn", '"severe"', "scan.ignore[1].reason"],
             "scan.ignore[0].until: 2026-01-31 has passed; renew the decision or remove the entry",
-            "scan.ignore[1].reason",
         ],
     ],
     ["settings that are no table", ["registry"], ["buildfleet:settings"]],
-    [
-        "everything at once",
-        { registry: { port: 0 }, emulation: true, image: { tags: ["a tag"], context: "" }, maxParallelism: 0.5 },
-        ["registry.port", "emulation", "image.tags[0]", "image.context", "maxParallelism"],
-    ],
 ];
 
 describe("bad settings of the local stack", () => {

@@ -1,9 +1,10 @@
-// `npm run bench [-- --json] [--runs N] [--only overhead,noChange,tenImages,startup,memory,loading]`: what the library costs over doing
+// `npm run bench [-- --json] [--runs N] [--only overhead,noChange,tenImages,startup,memory,loading,boot]`: what the library costs over doing
 // the same by hand, both sides in one run. docs/benchmarks.md says how each figure is measured.
 
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { boot } from "./boot.mjs";
 import { byHand } from "./by-hand.mjs";
 import { loading } from "./loading.mjs";
 import { checkout, freePort, treeMemoryMb, Workspace } from "./workspace.mjs";
@@ -12,7 +13,7 @@ const { values } = parseArgs({
     options: {
         json: { type: "boolean", default: false },
         runs: { type: "string", default: "5" },
-        only: { type: "string", default: "overhead,noChange,tenImages,startup,memory,loading" },
+        only: { type: "string", default: "overhead,noChange,tenImages,startup,memory,loading,boot" },
     },
 });
 const runs = Number(values.runs);
@@ -172,6 +173,7 @@ if (wanted.includes("startup")) report.startup = await startup();
 if (wanted.includes("loading")) {
     report.loading = await loading(runs, (seconds) => round(median(seconds)), say);
 }
+if (wanted.includes("boot")) Object.assign(report, await boot(runs, (numbers) => round(median(numbers))));
 
 if (values.json) process.stdout.write(`${JSON.stringify(report, null, 4)}\n`);
 else

@@ -7,6 +7,7 @@ import {
     createReadStream,
     mkdirSync,
     mkdtempSync,
+    readdirSync,
     readFileSync,
     renameSync,
     rmSync,
@@ -109,8 +110,13 @@ export async function provideArtifact(architecture) {
                 copyFileSync(binary, join(work, "bin", tool.name));
             for (const [name, source] of Object.entries(PROGRAMS))
                 copyFileSync(join(image.programs, source), join(work, "bin", name));
-            await run("tar", ["-czf", `${path}.part`, "--owner=0", "--group=0", "-C", work, "bin"]);
-            renameSync(`${path}.part`, path);
+            const tarball = join(work, "tarball");
+            await run("tar", ["-czf", tarball, "--owner=0", "--group=0", "-C", work, "bin"]);
+            // Those of an older image or BuildKit would never be used again.
+            for (const old of readdirSync(join(cacheRoot(), "vm"))) {
+                if (old.includes(`.linux-${architecture}-`)) rmSync(join(cacheRoot(), "vm", old));
+            }
+            renameSync(tarball, path);
         });
     } finally {
         rmSync(work, { recursive: true, force: true });

@@ -52,11 +52,15 @@ datasource: {Ec2: {strict_id: false}}
 apt: {preserve_sources_list: true}
 locale: "off"
 ssh_genkeytypes: [ed25519]
+grub_dpkg: {enabled: false}
 `,
 };
 
-/** Units that would fetch from the network or wait for what this machine lacks. */
-const MASKED = ["apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "e2scrub_reap.service"];
+/** Units that would fetch from the network, look for what is not there, or compile profiles for programs nobody runs here. */
+const MASKED = [
+    ...["apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "e2scrub_reap.service"],
+    ...["apparmor.service", "systemd-pstore.service", "modprobe@drm.service", "modprobe@efi_pstore.service"],
+];
 
 const DISK_SIZE = "6G";
 

@@ -63,6 +63,7 @@ mount_cache() {
     fi
     case $type in
     ext4)
+        need e2fsck e2fsprogs e2fsprogs
         # 1: mended. More: only with questions answered, which nobody is here for.
         e2fsck -p "$device" >&2 || status=$?
         [ "$status" -le 1 ] || fail "$device: the file system needs a repair by hand (e2fsck: $status)"

@@ -46,8 +46,7 @@ export class BuilderMachine {
 
     static async create({ architecture, timing }: BuilderOptions): Promise<BuilderMachine> {
         const artifact = await readArtifact(architecture);
-        if (!artifact)
-            throw new Error(`BuildKit for ${architecture} is missing: npm run setup -- --vm ${architecture}`);
+        if (!artifact) throw new Error(`BuildKit for ${architecture} is missing: npm run setup -- --tests`);
         const folder = mkdtempSync(join(process.env.BUILDFLEET_VM_FOLDER ?? tmpdir(), "buildfleet-vm-"));
         const [network, moto] = await Promise.all([GuestNetwork.create(), startMoto()]);
         const registry = await startRegistry({ address: `${network.host}:0` });

@@ -67,7 +67,7 @@ export class VirtualMachine {
         if (this.qemu) throw new Error("the machine runs already");
         const { architecture } = this.settings.identity;
         const image = readMachineImage(architecture);
-        if (!image) throw new Error(`there is no ${architecture} image: npm run setup -- --vm ${architecture}`);
+        if (!image) throw new Error(`there is no ${architecture} image: npm run setup -- --tests`);
         if (!existsSync(this.rootDisk))
             execFileSync("qemu-img", ["create", "-q", "-f", "qcow2", "-b", image.disk, "-F", "raw", this.rootDisk]);
         this.console = "";
