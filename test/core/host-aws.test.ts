@@ -234,6 +234,16 @@ describe("tls.sh poll", () => {
         expect((await room.run("ls", "-A", NODE_TLS)).stdout).toBe("1\ncurrent\n");
     });
 
+    it("says that the instance has no role", async () => {
+        intercept = (_host, next) => (request, response) =>
+            request.url?.includes("security-credentials")
+                ? void response.writeHead(404).end("Not Found")
+                : next(request, response);
+        const run = await room.script("tls.sh", "poll");
+        expect(run.stderr).toMatch(/the instance has no role\n/);
+        expect(run.code).toBe(1);
+    });
+
     it("says what AWS says when the role may not read it", async () => {
         intercept = (host, next) =>
             host === "169.254.169.254"
