@@ -31,6 +31,6 @@ export function hostEnvironment(settings: HostSettings, units: readonly string[]
 }
 
 /** A text as one word of a shell. The only character that ends single quotes is put between two pairs of them. */
-export function shellQuote(text: string): string {
+function shellQuote(text: string): string {
     return `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -1,12 +1,5 @@
 /** A Linux machine that becomes a BuildKit builder: its files, and cloud-init's user data that carries them. */
-export { HOST_COMMANDS, type HostFile, hostFiles } from "./files";
+export { HOST_COMMANDS, hostFiles } from "./files";
 export { METRICS } from "./metrics";
-export {
-    BUILDKIT_PORT,
-    type BuildkitArtifact,
-    type HostCache,
-    type HostSettings,
-    type HostTls,
-    USER_DATA_LIMIT,
-} from "./settings";
+export { BUILDKIT_PORT, type HostSettings, USER_DATA_LIMIT } from "./settings";
 export { encodeUserData, renderUserData } from "./user-data";

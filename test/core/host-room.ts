@@ -22,7 +22,9 @@ export class HostRoom {
         const socket = join(this.folder, "aws.sock");
         this.server = createServer((request, response) => route(request.headers)(request, response)).listen(socket);
         await once(this.server, "listening");
-        this.holder = spawn("unshare", ["--mount", "--net", "--pid", "--fork", "--kill-child", "bash", "-c", SETUP], {
+        // The kernel ends the room when this process ends, however it ends.
+        const unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "bash", "-c", SETUP];
+        this.holder = spawn("setpriv", ["--pdeathsig", "KILL", ...unshare], {
             cwd: this.folder,
             env: { ...process.env, NODE: process.execPath, FORWARD },
             stdio: ["ignore", "pipe", "inherit"],

@@ -29,7 +29,7 @@ const PACKAGES = [
 ];
 
 /** Programs that BuildKit's release carries beside its own two: here they are Debian's, taken out of these packages. */
-export const RELEASE_PACKAGES = ["runc", "containernetworking-plugins"];
+const RELEASE_PACKAGES = ["runc", "containernetworking-plugins"];
 
 /** Files that differ from what the packages install; where Debian's image has the file, this is its content. */
 const FILES = {
