@@ -35,6 +35,23 @@ export const TEST_PACKAGES = [
     ...emulatorPackages(machineArchitecture()),
     { name: "iproute2", command: "ip" },
     { name: "e2fsprogs", command: "mke2fs" },
+    { name: "iptables", command: "iptables" },
+    { name: "openssl", command: "openssl" },
+    { name: "curl", command: "curl" },
+    { name: "shellcheck", command: "shellcheck" },
+    // The units' own check; no other package has it.
+    { name: "systemd", command: "systemd-analyze" },
+    {
+        name: "containernetworking-plugins",
+        command: "bridge",
+        present: () => exists("/usr/lib/cni/bridge"),
+    },
+    // cloud-init's parser of YAML, for the distribution's Python.
+    {
+        name: "python3-yaml",
+        command: "python3",
+        present: () => exists("/usr/lib/python3/dist-packages/yaml"),
+    },
 ];
 
 /**
