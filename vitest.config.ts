@@ -24,8 +24,8 @@ const timeouts = { testTimeout: 60_000, hookTimeout: 120_000 };
 
 export default defineConfig({
     test: {
-        // One more than there are cores: tests of processes wait a good part of their time.
-        maxWorkers: availableParallelism() + 1,
+        // Without it Vitest leaves a core to the terminal.
+        maxWorkers: availableParallelism(),
         minWorkers: 1,
         sequence: { sequencer: LongestFirst },
         projects: [
