@@ -33,7 +33,8 @@ export function readMachineImage(architecture) {
 }
 
 /**
- * Makes the image: 2 minutes for this machine's own architecture, 12 for the other one, whose packages' scripts run emulated.
+ * Makes the image: 2 minutes for this machine's own architecture, several times that for the other one, whose packages' scripts
+ * run emulated.
  *
  * @param {import("./recipe.mjs").Architecture} architecture
  */
