@@ -1,24 +1,12 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
-import { BaseSequencer, type TestSpecification } from "vitest/node";
 
+// Tests of whole stacks run one file at a time, and then the machine: each uses all cores, two at a time are no faster, and some of
+// what they prove is that things happen in time. The others run as many at a time as there are cores.
 const STACKS = ["test/e2e/**/*.test.ts"];
 const PROCESSES = ["test/aws/**/*.test.ts", "test/engine/**/*.test.ts", "test/resources/**/*.test.ts"];
-// An emulated machine: mostly one core, for minutes.
+// An emulated machine, which takes both cores for minutes.
 const MACHINES = ["test/vm/**/*.test.ts"];
-
-/** The files that take minutes, begun first, so that none of them is left alone at the end. */
-const LONGEST = ["vm/builder", "e2e/killed", "e2e/concurrent-releases", "e2e/gates", "e2e/fresh-runner", "e2e/native"];
-
-class LongestFirst extends BaseSequencer {
-    override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-        const rank = ({ moduleId }: TestSpecification) => {
-            const index = LONGEST.findIndex((name) => moduleId.endsWith(`/${name}.test.ts`));
-            return index < 0 ? LONGEST.length : index;
-        };
-        return (await super.sort(files)).sort((a, b) => rank(a) - rank(b));
-    }
-}
 
 const timeouts = { testTimeout: 60_000, hookTimeout: 120_000 };
 
@@ -27,7 +15,6 @@ export default defineConfig({
         // Without it Vitest leaves a core to the terminal.
         maxWorkers: availableParallelism(),
         minWorkers: 1,
-        sequence: { sequencer: LongestFirst },
         projects: [
             {
                 test: {
@@ -52,6 +39,7 @@ export default defineConfig({
                     name: "stacks",
                     include: STACKS,
                     pool: "forks",
+                    poolOptions: { forks: { singleFork: true } },
                     sequence: { groupOrder: 2 },
                     ...timeouts,
                 },
@@ -61,7 +49,8 @@ export default defineConfig({
                     name: "vm",
                     include: MACHINES,
                     pool: "forks",
-                    sequence: { groupOrder: 2 },
+                    poolOptions: { forks: { singleFork: true } },
+                    sequence: { groupOrder: 3 },
                     testTimeout: 600_000,
                     hookTimeout: 120_000,
                 },
