@@ -1,8 +1,7 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
-// Tests of whole stacks run one file at a time, and then the machine: each uses all cores, two at a time are no faster, and some of
-// what they prove is that things happen in time. The others run as many at a time as there are cores.
+// As many files at a time as there are cores, the cheap ones first, so that a mistake shows early; the machine at last, alone.
 const STACKS = ["test/e2e/**/*.test.ts"];
 const PROCESSES = ["test/aws/**/*.test.ts", "test/engine/**/*.test.ts", "test/resources/**/*.test.ts"];
 // An emulated machine, which takes both cores for minutes.
@@ -39,7 +38,6 @@ export default defineConfig({
                     name: "stacks",
                     include: STACKS,
                     pool: "forks",
-                    poolOptions: { forks: { singleFork: true } },
                     sequence: { groupOrder: 2 },
                     ...timeouts,
                 },
