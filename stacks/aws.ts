@@ -3,6 +3,7 @@ import { Ec2Fleet, type Ec2FleetArgs, EcrRepository, type EcrRepositoryArgs, Ima
 import type { FleetSettings } from "../core/aws/fleet-settings";
 import { type AwsSettings, parseAwsSettings } from "../core/aws-settings";
 import { type Fleet, MultiPlatformImage } from "../index";
+import { imageArgs, outputsOfImage } from "./released";
 
 type Outputs = Record<string, unknown>;
 
@@ -43,16 +44,10 @@ function release(fleet: Fleet, settings: Extract<AwsSettings, { image: unknown }
         fleet,
         repository,
         ...repository.cache,
-        context: image.context,
-        ...(image.dockerfile === undefined ? {} : { dockerfile: image.dockerfile }),
-        ...(image.target === undefined ? {} : { target: image.target }),
-        platforms: image.platforms,
-        version: image.version,
-        tags: image.tags,
+        ...imageArgs(image),
         buildArgs: { VERSION: image.version, ...image.buildArgs },
         scan,
         sign: sign ?? { key: new ImageSigningKey("signing-key").key },
     });
-    const { ref, digest, tags, platforms, vulnerabilities, sbom, signature } = released;
-    return { ref, digest, tags, platforms, vulnerabilities, sbom, signature };
+    return outputsOfImage(released);
 }

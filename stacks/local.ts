@@ -3,6 +3,7 @@ import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { type LocalSettings, parseLocalSettings } from "../core/local-settings";
 import { LocalFleet, LocalRegistry, MultiPlatformImage, SigningKey } from "../index";
+import { imageArgs, outputsOfImage } from "./released";
 
 /** A registry, a fleet and one image, all on this machine. */
 export async function local(settings: unknown): Promise<Record<string, unknown>> {
@@ -28,19 +29,13 @@ export async function local(settings: unknown): Promise<Record<string, unknown>>
     const released = new MultiPlatformImage("image", {
         fleet,
         repository: localRegistry.repository(image.repository),
-        context: image.context,
-        ...(image.dockerfile === undefined ? {} : { dockerfile: image.dockerfile }),
-        ...(image.target === undefined ? {} : { target: image.target }),
-        platforms: image.platforms,
-        version: image.version,
-        tags: image.tags,
+        ...imageArgs(image),
         buildArgs: { ...baseArgs(stateFolder, registry.port), VERSION: image.version, ...image.buildArgs },
         emulation,
         scan: scanOf(scan, image.context),
         sign: { key },
     });
-    const { ref, digest, tags, platforms, vulnerabilities, sbom, signature } = released;
-    return { ref, digest, tags, platforms, vulnerabilities, sbom, signature };
+    return outputsOfImage(released);
 }
 
 /** Components are registered at once, in previews too; their children's registrations are on their way one turn later. */

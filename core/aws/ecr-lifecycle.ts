@@ -51,11 +51,13 @@ export const childTag = (digest: string) => `${CHILD_PREFIX}${parseDigest(digest
 /** More images than a repository can hold by default (20,000 is the quota's order): expires nothing, and shields what matches. */
 const NEVER = 99_999;
 
-function rule(description: string, pattern: string | undefined, count: { newest: number } | { days: number }) {
+type Selected = Pick<LifecycleRule["selection"], "tagStatus" | "tagPatternList">;
+
+function rule(description: string, selected: Selected, count: { newest: number } | { days: number }) {
     return {
         description,
         selection: {
-            ...(pattern === undefined ? { tagStatus: "any" as const } : tagged(pattern)),
+            ...selected,
             ...("newest" in count
                 ? { countType: "imageCountMoreThan" as const, countNumber: count.newest }
                 : { countType: "sinceImagePushed" as const, countUnit: "days" as const, countNumber: count.days }),
@@ -64,7 +66,7 @@ function rule(description: string, pattern: string | undefined, count: { newest:
     };
 }
 
-const tagged = (pattern: string) => ({ tagStatus: "tagged" as const, tagPatternList: [pattern] });
+const tagged = (pattern: string): Selected => ({ tagStatus: "tagged", tagPatternList: [pattern] });
 
 /** In order; ECR sorts by the priority, and a policy in another order would differ from what it gives back. */
 const numbered = (rules: Omit<LifecycleRule, "rulePriority">[]): LifecyclePolicy => ({
@@ -80,25 +82,18 @@ const numbered = (rules: Omit<LifecycleRule, "rulePriority">[]): LifecyclePolicy
  */
 export function releaseLifecycle(releases: readonly Retention[], protectedTags: readonly string[]): LifecyclePolicy {
     return numbered([
-        ...protectedTags.map((tag) => rule(`Keep what ${tag} points at`, tag, { newest: NEVER })),
-        rule("Platform images that no index refers to any more", `${CHILD_PREFIX}*`, { days: 1 }),
-        ...releases.map(({ tags, newest }) => rule(`The newest ${newest} of ${tags}`, tags, { newest })),
+        ...protectedTags.map((tag) => rule(`Keep what ${tag} points at`, tagged(tag), { newest: NEVER })),
+        rule("Platform images that no index refers to any more", tagged(`${CHILD_PREFIX}*`), { days: 1 }),
+        ...releases.map(({ tags, newest }) => rule(`The newest ${newest} of ${tags}`, tagged(tags), { newest })),
     ]);
 }
 
 /** The policy of a repository for build caches: whatever was not written again for so many days goes. */
 export function cacheLifecycle(days: number): LifecyclePolicy {
-    const untagged = {
-        description: "Caches that were written anew",
-        selection: {
-            tagStatus: "untagged" as const,
-            countType: "sinceImagePushed" as const,
-            countUnit: "days" as const,
-            countNumber: 1,
-        },
-        action: { type: "expire" as const },
-    };
-    return numbered([untagged, rule(`Caches that nothing wrote for ${days} days`, undefined, { days })]);
+    return numbered([
+        rule("Caches that were written anew", { tagStatus: "untagged" }, { days: 1 }),
+        rule(`Caches that nothing wrote for ${days} days`, { tagStatus: "any" }, { days }),
+    ]);
 }
 
 /** Whether a pattern of ECR's (`*` alone is special) matches a tag. */

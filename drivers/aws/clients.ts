@@ -48,8 +48,8 @@ interface Kept {
 }
 const kept = new Map<string, Kept>();
 
-/** What the SDK reads from the environment; other values make another client. */
-const environment = () =>
+/** What the SDK reads from the environment; other values may be another identity's, and make another client. */
+export const awsEnvironment = () =>
     Object.entries(process.env)
         .filter(([name]) => name.startsWith("AWS_"))
         .map(([name, value]) => `${name}=${value}`)
@@ -57,7 +57,7 @@ const environment = () =>
         .join("\n");
 
 function borrow<Name extends keyof Clients>(name: Name, region: string): { key: string; entry: Kept } {
-    const key = JSON.stringify([name, region, environment()]);
+    const key = JSON.stringify([name, region, awsEnvironment()]);
     let entry = kept.get(key);
     if (!entry) {
         const client = MAKE[name]({

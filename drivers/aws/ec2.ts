@@ -107,11 +107,15 @@ export async function untagMachine(region: string, instanceId: string, names: st
     await withAws("ec2", region, (send) => send(new DeleteTagsCommand({ Resources: [instanceId], Tags })));
 }
 
+/** Tags in EC2's own form. */
+export const toTags = (tags: Record<string, string>) => Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
+
 /** Sets tags of an instance. */
 export async function tagMachine(region: string, instanceId: string, tags: Record<string, string>): Promise<void> {
     const { CreateTagsCommand } = await import("@aws-sdk/client-ec2");
-    const Tags = Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
-    await withAws("ec2", region, (send) => send(new CreateTagsCommand({ Resources: [instanceId], Tags })));
+    await withAws("ec2", region, (send) =>
+        send(new CreateTagsCommand({ Resources: [instanceId], Tags: toTags(tags) })),
+    );
 }
 
 /** An instance that did not come to a state in time. */

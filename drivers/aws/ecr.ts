@@ -1,6 +1,6 @@
 import type { EcrAccess } from "../../core/registry-connection";
 import type { CredentialSource } from "../registry/credentials";
-import { withAws } from "./clients";
+import { awsEnvironment, withAws } from "./clients";
 
 /** A registry's password, as `GetAuthorizationToken` gives it. */
 export interface EcrLogin {
@@ -19,9 +19,7 @@ export function isHalfUsed({ madeAt, expiresAt }: Pick<EcrLogin, "madeAt" | "exp
 
 const known = new Map<string, Promise<EcrLogin>>();
 
-/** Other AWS settings in the environment may be another identity's. */
-const keyOf = ({ region, registryId = "" }: EcrAccess) =>
-    JSON.stringify([region, registryId, ...Object.entries(process.env).filter(([name]) => name.startsWith("AWS_"))]);
+const keyOf = ({ region, registryId = "" }: EcrAccess) => JSON.stringify([region, registryId, awsEnvironment()]);
 
 /**
  * The login of a registry, kept in this process's memory and nowhere else, and renewed when half of its time is over: what

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { ResourceType, RunInstancesCommandInput } from "@aws-sdk/client-ec2";
 import { withAws } from "./clients";
-import { ignoring, type Machine, terminateMachine, toMachine } from "./ec2";
+import { ignoring, type Machine, terminateMachine, toMachine, toTags } from "./ec2";
 import { AwsError } from "./errors";
 
 /** One instance from a launch template. */
@@ -17,8 +17,6 @@ export interface Launch {
     /** Of Spot instances. */
     interruption: "stop" | "terminate";
 }
-
-const tagsOf = (tags: Record<string, string>) => Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
 
 /** A request that ends with its instance, or one that AWS fulfills again: only that can stop instead of terminating. */
 const marketOf = ({ capacity, interruption }: Launch): RunInstancesCommandInput["InstanceMarketOptions"] =>
@@ -70,7 +68,7 @@ async function runOnce(launch: Launch): Promise<Machine> {
         MinCount: 1,
         MaxCount: 1,
         ClientToken: clientToken,
-        TagSpecifications: types.map((ResourceType) => ({ ResourceType, Tags: tagsOf(tags) })),
+        TagSpecifications: types.map((ResourceType) => ({ ResourceType, Tags: toTags(tags) })),
         InstanceMarketOptions: marketOf(launch),
     };
     return withAws("ec2", region, async (send) => {

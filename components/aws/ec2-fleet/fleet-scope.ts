@@ -1,4 +1,4 @@
-import * as pulumi from "@pulumi/pulumi";
+import type * as pulumi from "@pulumi/pulumi";
 import type { FleetSettings } from "../../../core/aws/fleet-settings";
 import { type NameScope, physicalName, shortened } from "../../../core/aws/names";
 import type { Ec2FleetArgs } from "./args";
@@ -21,9 +21,9 @@ export function fleetScope(
     subject: string,
     args: Ec2FleetArgs,
     settings: FleetSettings,
+    names: NameScope,
     parent: pulumi.Resource,
 ): FleetScope {
-    const names = { project: pulumi.getProject(), stack: pulumi.getStack(), fleet: name };
     return { name, subject, args, settings, transform: args.transform ?? {}, names, child: { parent } };
 }
 

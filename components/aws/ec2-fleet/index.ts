@@ -71,7 +71,7 @@ export class Ec2Fleet extends pulumi.ComponentResource implements Fleet {
         checkUserData(subject, settings, planned, names);
         super("buildfleet:aws:Ec2Fleet", name, {}, options);
 
-        const scope = fleetScope(name, subject, args, settings, this);
+        const scope = fleetScope(name, subject, args, settings, names, this);
         const placeOf = places(scope);
         const { authority, client } = createClient(scope);
         const network = createSecurityGroup(scope, placeOf(0).vpcId);
