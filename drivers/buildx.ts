@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { writeFileAtomic } from "./files";
 import { type RunOptions, run } from "./process";
+import { inTemporaryFolder } from "./temporary-folder";
 
 /** buildx's store: `$BUILDX_CONFIG`, else `buildx` in Docker's configuration folder (buildx util/confutil). */
 export function storeFolder(env: NodeJS.ProcessEnv = process.env): string {
@@ -127,15 +128,23 @@ export interface DockerfileBuild {
 
 /** Builds a Dockerfile without a context on a registered builder. */
 export async function buildDockerfile(build: DockerfileBuild, options: RunOptions = {}) {
-    return run(
-        "docker-buildx",
-        [
-            ...["build", "--builder", build.builder, "--platform", build.platform, "--progress", "plain"],
-            ...["--provenance=false", "--sbom=false"],
-            ...(build.noCache ? ["--no-cache"] : []),
-            ...["--output", build.outputFolder ? `type=local,dest=${build.outputFolder}` : "type=cacheonly"],
-            "-",
-        ],
-        { input: build.dockerfile, where: `builder ${build.builder}`, ...options },
+    // buildx puts what it gets on stdin into a file, and the folder of that outlives one that is killed.
+    return inTemporaryFolder((folder) =>
+        run(
+            "docker-buildx",
+            [
+                ...["build", "--builder", build.builder, "--platform", build.platform, "--progress", "plain"],
+                ...["--provenance=false", "--sbom=false"],
+                ...(build.noCache ? ["--no-cache"] : []),
+                ...["--output", build.outputFolder ? `type=local,dest=${build.outputFolder}` : "type=cacheonly"],
+                "-",
+            ],
+            {
+                input: build.dockerfile,
+                where: `builder ${build.builder}`,
+                ...options,
+                env: { TMPDIR: folder, ...options.env },
+            },
+        ),
     );
 }
