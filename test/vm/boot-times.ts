@@ -22,7 +22,7 @@ test("boots", { timeout: RUNS * 1_200_000 }, async () => {
             times.first.push(await boot(builder));
             // Everything on its disks, as when EC2 stops an instance.
             await builder.machine.waitFor(/buildfleet: phase=network/, 300);
-            await builder.machine.shell("systemctl --no-block poweroff");
+            await builder.machine.powerOff();
             await builder.machine.poweredOff(300);
             times.wake.push(await boot(builder));
         } finally {

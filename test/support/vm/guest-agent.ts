@@ -64,13 +64,22 @@ export class GuestAgent {
         }
     }
 
+    /** Has the guest power itself off. The agent answers only when it can't; when it is done, the machine ends. */
+    powerOff(): void {
+        this.socket.write(`${JSON.stringify({ execute: "guest-shutdown", arguments: { mode: "powerdown" } })}\n`);
+    }
+
     close(): void {
         this.socket.destroy();
     }
 
     private ask(execute: string, args: object): Promise<unknown> {
         return new Promise((resolve, reject) => {
+            const gone = () => reject(new Error(`${execute}: the guest agent's channel was closed`));
+            if (this.socket.destroyed) return gone();
+            this.socket.once("close", gone);
             this.waiting = (line) => {
+                this.socket.off("close", gone);
                 const answer = JSON.parse(line);
                 if (answer.error) reject(new Error(`${execute}: ${answer.error.desc}`));
                 else resolve(answer.return);

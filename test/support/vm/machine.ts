@@ -165,6 +165,12 @@ export class VirtualMachine {
         return stdout;
     }
 
+    /** Has the machine shut down in order, as EC2 does when it stops one; {@link poweredOff} waits for the end. */
+    async powerOff(): Promise<void> {
+        this.agent ??= GuestAgent.connect(this.agentPath, 120_000);
+        (await this.agent).powerOff();
+    }
+
     /** Pulls the plug, when it runs. */
     async kill(): Promise<void> {
         const { qemu } = this;
