@@ -73,6 +73,8 @@ export interface BuildkitdSettings {
         /** What the worker says it builds; found out by itself when unset. */
         platforms?: string[];
         labels?: Record<string, string>;
+        /** Control group of the build steps, from the root: `/builds.slice`. */
+        defaultCgroupParent?: string;
     };
     /** By `host[:port]`. */
     registry?: Record<string, BuildkitdRegistry>;

@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { checkExports } from "./export-settings";
 import { isAddress, platformIdentity } from "./leaves";
 import { type Fault, faultIn, report } from "./schema";
 import { isTable, textsIn } from "./schema-tables";
@@ -21,6 +22,7 @@ export function crossChecks(value: unknown, ctx: z.core.$RefinementCtx<unknown>)
     checkGitTags(value, tell);
     checkSecrets(value, tell);
     checkScan(value, tell);
+    checkExports(value, tell);
 }
 
 function checkTestPlatforms({ platforms, test }: Record<string, unknown>, tell: Report): void {

@@ -1,5 +1,5 @@
 import { isDigest } from "./digest";
-import { type IndexPlatform, platformFaults, platformObject } from "./index-platform";
+import { type IndexPlatform, platformFaults, platformIdentityOf, platformObject } from "./index-platform";
 import { type Problem, SettingsError } from "./problems";
 
 /** The media types of the two kinds of image: OCI's (image specification 1.1) and Docker's (image manifest version 2, schema 2). */
@@ -99,7 +99,7 @@ function platformProblems(
     if (faults.length > 0) {
         return faults;
     }
-    const key = JSON.stringify(platformObject(platform));
+    const key = platformIdentityOf(platform);
     const earlier = seen.get(key);
     seen.set(key, earlier ?? position);
     const name = typeof platform === "string" ? platform : platform.name;

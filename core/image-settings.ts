@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { cacheFrom, cacheTo } from "./cache-settings";
+import { exports } from "./export-settings";
 import { sbom, scan, sign, test } from "./gate-settings";
 import { crossChecks } from "./image-checks";
-import { place, platform, platformIdentity, repository, tag, unshown } from "./leaves";
+import { duration, place, platform, platformIdentity, repository, tag, unshown } from "./leaves";
 import { FormatError } from "./problems";
 import { parseReference } from "./reference";
 import { always, choice, type Fault, faultIn, flag, late, secretText, text } from "./schema";
@@ -136,6 +137,9 @@ export function imageSettings({ now = new Date() }: { now?: Date } = {}) {
         emulation: choice(["refuse", "allow"])
             .default("refuse")
             .describe("Whether a node of another architecture may emulate a platform; outputs name it"),
+        buildTimeout: duration
+            .default("2 hours")
+            .describe("After which a platform's build has failed; a node whose network is gone may say nothing at all"),
         test: test
             .optional()
             .describe(
@@ -143,6 +147,7 @@ export function imageSettings({ now = new Date() }: { now?: Date } = {}) {
             ),
         sbom: sbom.prefault({}).describe("The list of packages attested to each platform's image"),
         scan: scan(now).prefault({}).describe("What the scan of each platform refuses; `false` switches it off"),
+        exports,
         sign: sign.describe("Who signs; `false` releases unsigned, and has to be written"),
         revision: revision.optional().describe("Git commit of the source, for the provenance"),
     }).superRefine(crossChecks, always);

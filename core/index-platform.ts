@@ -1,10 +1,16 @@
 import { Platform } from "./platform";
 import { FormatError, type Problem } from "./problems";
+import { quote } from "./text";
 
 /** A platform with what only some systems need. */
 export interface IndexPlatform {
     /** `linux/arm64`, `windows/amd64`. */
     name: string;
+    /**
+     * Written as it is, also where names leave it out because it goes without saying: `v8` of `linux/arm64`. Default: what the
+     * name says.
+     */
+    variant?: string;
     /** Windows' build: `10.0.20348.2762`. */
     osVersion?: string;
     /** What the system must have: `win32k`. */
@@ -41,8 +47,8 @@ const asTable = (given: string | IndexPlatform): IndexPlatform => (typeof given 
  * @throws FormatError for a name that is no platform.
  */
 export function platformObject(given: string | IndexPlatform): PlatformObject {
-    const { name, osVersion, osFeatures = [], features = [] } = asTable(given);
-    const { architecture, os, variant } = Platform.parse(name);
+    const { variant: spoken, osVersion, osFeatures = [], features = [] } = asTable(given);
+    const { architecture, os, variant = spoken && withV(spoken) } = fullPlatform(given);
     return {
         architecture,
         os,
@@ -53,16 +59,56 @@ export function platformObject(given: string | IndexPlatform): PlatformObject {
     };
 }
 
+/** `8` and `V8` are `v8`. */
+const withV = (variant: string) =>
+    variant
+        .trim()
+        .toLowerCase()
+        .replace(/^(?!v)/, "v");
+
+/** What tells platforms in an index apart: equal for two that every client takes for the same. */
+export function platformIdentityOf(given: string | IndexPlatform): string {
+    const { variant: _, ...rest } = asTable(given);
+    return JSON.stringify(platformObject({ ...rest, name: fullPlatform(given).toString() }));
+}
+
+/** The name and the variant beside it as one: of `linux/arm` with `v6`, `linux/arm/v6`. @throws FormatError */
+function fullPlatform(given: string | IndexPlatform): Platform {
+    const { name, variant } = asTable(given);
+    if (variant === undefined || withV(name.slice(name.lastIndexOf("/") + 1)) === withV(variant)) {
+        return Platform.parse(name);
+    }
+    return Platform.parse(`${name.trim()}/${withV(variant)}`);
+}
+
+/**
+ * A platform in words, as containerd writes it (platforms.FormatAll): `linux/arm/v7`, `windows(10.0.20348+win32k)/amd64`; what only
+ * Docker's lists say of the processor stands at the end: `linux/amd64+sse4`. Different for any two that an index may have.
+ */
+export function platformLabel(given: string | IndexPlatform): string {
+    const { osVersion = "", osFeatures = [], features = [] } = asTable(given);
+    const [os = "", ...rest] = fullPlatform(given).toString().split("/");
+    const words = (list: readonly string[]) =>
+        [...list]
+            .sort()
+            .map((word) => `+${word}`)
+            .join("");
+    const details = `${osVersion}${words(osFeatures)}`;
+    return `${[details === "" ? os : `${os}(${details})`, ...rest].join("/")}${words(features)}`;
+}
+
 /**
  * Reads a descriptor's platform back; {@link platformObject} gives the same again.
  *
  * @throws FormatError for one that is none, such as the `unknown/unknown` of an attestation.
  */
 export function indexPlatform(object: ConfigPlatform & { features?: readonly string[] }): IndexPlatform {
-    const name = Platform.parse(nameOf(object)).toString();
+    const { variant } = object;
+    const parsed = Platform.parse(nameOf(object));
     const { "os.version": osVersion, "os.features": osFeatures = [], features = [] } = object;
     return {
-        name,
+        name: parsed.toString(),
+        ...(variant && parsed.variant === undefined ? { variant: withV(variant) } : {}),
         ...(osVersion ? { osVersion } : {}),
         ...(osFeatures.length > 0 ? { osFeatures: [...osFeatures] } : {}),
         ...(features.length > 0 ? { features: [...features] } : {}),
@@ -73,15 +119,17 @@ const nameOf = ({ os, architecture, variant }: ConfigPlatform) => [os, architect
 
 /** What is wrong with a platform, each with its path below `path`. `docker`: for a manifest list. */
 export function platformFaults(given: string | IndexPlatform, path: string, docker: boolean): Problem[] {
-    const { name, osVersion, osFeatures = [], features = [] } = asTable(given);
+    const { name, variant, osVersion, osFeatures = [], features = [] } = asTable(given);
     const oci = features.length > 0 && !docker;
     const reserved = {
         path: `${path}.features`,
         found: "set for an OCI index, which reserves it",
         expected: 'format "docker"',
     };
+    const named = nameProblems(name, path);
     return [
-        ...nameProblems(name, path),
+        ...named,
+        ...(named.length > 0 || variant === undefined ? [] : variantProblems(given, `${path}.variant`)),
         ...(osVersion === undefined || osVersion.trim() !== ""
             ? []
             : [{ path: `${path}.osVersion`, found: "empty", expected: 'a version such as "10.0.20348.2762"' }]),
@@ -91,9 +139,11 @@ export function platformFaults(given: string | IndexPlatform, path: string, dock
     ];
 }
 
-function nameProblems(name: string, path: string): Problem[] {
+const nameProblems = (name: string, path: string) => faultsOf(() => Platform.parse(name), path);
+
+function faultsOf(read: () => unknown, path: string): Problem[] {
     try {
-        Platform.parse(name);
+        read();
         return [];
     } catch (error) {
         if (error instanceof FormatError) {
@@ -102,6 +152,13 @@ function nameProblems(name: string, path: string): Problem[] {
         }
         throw error;
     }
+}
+
+function variantProblems(given: string | IndexPlatform, path: string): Problem[] {
+    const { name, variant = "" } = asTable(given);
+    const expected = `a variant of ${Platform.parse(name).architecture}, the name's own where it has one`;
+    const faults = faultsOf(() => fullPlatform(given), path);
+    return faults.map(() => ({ path, found: `${quote(variant)} does not fit ${quote(name)}`, expected }));
 }
 
 function wordProblems(words: readonly string[], path: string): Problem[] {
@@ -130,7 +187,8 @@ export function agreedPlatform(config: ConfigPlatform, declared?: string | Index
         return found;
     }
     const wanted = asTable(declared);
-    const [said, meant] = [Platform.parse(found.name), Platform.parse(wanted.name)];
+    const [said, meant] = [Platform.parse(found.name), fullPlatform(wanted)];
+    const variant = wanted.variant === undefined ? found.variant : withV(wanted.variant);
     const open = !config.variant && said.os === meant.os && said.architecture === meant.architecture;
     const { osVersion = found.osVersion, osFeatures = found.osFeatures, features } = wanted;
     if (
@@ -142,6 +200,7 @@ export function agreedPlatform(config: ConfigPlatform, declared?: string | Index
     }
     return {
         name: meant.toString(),
+        ...(variant === undefined || meant.variant !== undefined ? {} : { variant }),
         ...(osVersion === undefined ? {} : { osVersion }),
         ...(osFeatures === undefined ? {} : { osFeatures }),
         ...(features === undefined ? {} : { features }),

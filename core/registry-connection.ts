@@ -6,12 +6,22 @@ export interface EcrAccess {
     registryId?: string;
 }
 
+/** What a client shows to a server that lets in only who has a certificate of its authority. */
+export interface ClientCertificate {
+    /** PEM; intermediate certificates may follow it. */
+    certificate: string;
+    /** PEM, not encrypted. A secret. */
+    privateKey: string;
+}
+
 /** How a registry is reached: what every client of it, and the nodes, must know. Plain values, as operations get them. */
 export interface RegistryConnection {
     /** Plain HTTP; default false. */
     plainHttp?: boolean;
     /** PEM of the private authority that signed the registry's certificate; default the system's. */
     ca?: string;
+    /** For a registry that asks for one; default none. */
+    clientCertificate?: ClientCertificate;
     /** With `password`; default what Docker's own configuration says. */
     username?: string;
     /** A secret. */

@@ -1,11 +1,15 @@
 import { type Client, credentials, loadPackageDefinition, type ServiceError, status } from "@grpc/grpc-js";
-import { fromJSON } from "@grpc/proto-loader";
+import { usesTls } from "../core/endpoint";
+import { CONTROL } from "./buildkit-control";
+import { openRelay, type Relay } from "./relay";
 
 /** Where a BuildKit daemon listens, and what a client needs to be let in. */
 export interface BuildkitEndpoint {
-    /** `tcp://host:port` or `unix:///path`. */
+    /** `tcp://host:port`, `unix:///path`, `ssh://…`, `docker-container://…`, `kube-pod://…`; see core/endpoint.ts. */
     endpoint: string;
-    /** PEM; mutual TLS when given, plain text when not (unix sockets). */
+    /** The command whose standard input and output are a connection to it; default what the endpoint says. */
+    command?: string[] | undefined;
+    /** PEM; mutual TLS when given. Only `tcp://` has it, for others it is not looked at. */
     tls?: { ca: string; certificate: string; privateKey: string; serverName?: string | undefined } | undefined;
 }
 
@@ -41,82 +45,6 @@ export class BuildkitError extends Error {
     }
 }
 
-// The part of moby/buildkit's api/services/control/control.proto (v0.33) that is used here.
-const field = (id: number, type: string, rule?: "repeated") => ({ id, type, ...(rule ? { rule } : {}) });
-const CONTROL = {
-    nested: {
-        moby: {
-            nested: {
-                buildkit: {
-                    nested: {
-                        v1: {
-                            nested: {
-                                Control: {
-                                    methods: {
-                                        ListWorkers: {
-                                            requestType: "ListWorkersRequest",
-                                            responseType: "ListWorkersResponse",
-                                        },
-                                        ListenBuildHistory: {
-                                            requestType: "BuildHistoryRequest",
-                                            responseType: "BuildHistoryEvent",
-                                            responseStream: true,
-                                        },
-                                    },
-                                },
-                                ListWorkersRequest: { fields: { filter: field(1, "string", "repeated") } },
-                                ListWorkersResponse: { fields: { record: field(1, "WorkerRecord", "repeated") } },
-                                WorkerRecord: {
-                                    fields: {
-                                        ID: field(1, "string"),
-                                        platforms: field(3, "Platform", "repeated"),
-                                        BuildkitVersion: field(5, "BuildkitVersion"),
-                                    },
-                                },
-                                Platform: {
-                                    fields: {
-                                        Architecture: field(1, "string"),
-                                        OS: field(2, "string"),
-                                        Variant: field(3, "string"),
-                                    },
-                                },
-                                BuildkitVersion: { fields: { version: field(2, "string") } },
-                                BuildHistoryRequest: {
-                                    fields: { Ref: field(2, "string"), EarlyExit: field(3, "bool") },
-                                },
-                                BuildHistoryEvent: { fields: { record: field(2, "BuildHistoryRecord") } },
-                                BuildHistoryRecord: {
-                                    fields: {
-                                        Ref: field(1, "string"),
-                                        CreatedAt: field(6, "Timestamp"),
-                                        CompletedAt: field(7, "Timestamp"),
-                                        Result: field(10, "BuildResultInfo"),
-                                        numCachedSteps: field(15, "int32"),
-                                        numTotalSteps: field(16, "int32"),
-                                    },
-                                },
-                                BuildResultInfo: {
-                                    fields: {
-                                        ResultDeprecated: field(1, "Descriptor"),
-                                        Results: { id: 3, keyType: "int64", type: "Descriptor" },
-                                    },
-                                },
-                                Descriptor: { fields: { digest: field(2, "string") } },
-                                Timestamp: { fields: { seconds: field(1, "int64"), nanos: field(2, "int32") } },
-                            },
-                        },
-                    },
-                },
-            },
-        },
-    },
-};
-const DEFINITION = fromJSON(CONTROL as unknown as Parameters<typeof fromJSON>[0], {
-    keepCase: true,
-    longs: Number,
-    defaults: true,
-});
-
 interface Timestamp {
     seconds: number;
     nanos: number;
@@ -138,51 +66,71 @@ interface ControlClient extends Client {
     ListenBuildHistory(request: object, options: { deadline: number }): NodeJS.EventEmitter;
 }
 
-function connect(node: BuildkitEndpoint): ControlClient {
-    const api = loadPackageDefinition(DEFINITION) as unknown as {
+function connect(target: string, tls: BuildkitEndpoint["tls"]): ControlClient {
+    const api = loadPackageDefinition(CONTROL) as unknown as {
         moby: { buildkit: { v1: { Control: new (...args: unknown[]) => ControlClient } } };
     };
-    const target = node.endpoint.startsWith("tcp://") ? node.endpoint.slice("tcp://".length) : node.endpoint;
-    const channel = node.tls
-        ? credentials.createSsl(
-              Buffer.from(node.tls.ca),
-              Buffer.from(node.tls.privateKey),
-              Buffer.from(node.tls.certificate),
-          )
+    const channel = tls
+        ? credentials.createSsl(Buffer.from(tls.ca), Buffer.from(tls.privateKey), Buffer.from(tls.certificate))
         : credentials.createInsecure();
-    return new api.moby.buildkit.v1.Control(target, channel, {
+    return new api.moby.buildkit.v1.Control(target.replace(/^tcp:\/\//, ""), channel, {
         "grpc.enable_http_proxy": 0,
         "grpc.initial_reconnect_backoff_ms": 100,
         "grpc.max_reconnect_backoff_ms": 500,
         "grpc.max_receive_message_length": 64 * 1024 * 1024,
         // A channel is shared by equal targets otherwise, and a dead node's back-off would outlive its restart.
         "grpc.use_local_subchannel_pool": 1,
-        ...(node.tls?.serverName ? { "grpc.ssl_target_name_override": node.tls.serverName } : {}),
+        ...(tls?.serverName ? { "grpc.ssl_target_name_override": tls.serverName } : {}),
     });
 }
 
-function failure(node: BuildkitEndpoint, error: ServiceError, timeoutMs: number): BuildkitError {
-    return error.code === status.DEADLINE_EXCEEDED
-        ? new BuildkitError(node.endpoint, `no answer within ${timeoutMs / 1000} s`, true)
-        : new BuildkitError(node.endpoint, `${status[error.code] ?? error.code}: ${error.details}`);
+/** Calls a daemon, through a relay where it is not dialled itself. What gRPC says of a failure is told in our words. */
+async function call<T>(
+    node: BuildkitEndpoint,
+    timeoutMs: number,
+    use: (client: ControlClient) => Promise<T>,
+): Promise<T> {
+    const relay = await openRelay(node.endpoint, node.command);
+    const client = connect(relay.endpoint, usesTls(node.endpoint) ? node.tls : undefined);
+    try {
+        return await use(client);
+    } catch (error) {
+        if (error instanceof BuildkitError) throw error;
+        throw failure(node, error as ServiceError, timeoutMs, relay);
+    } finally {
+        client.close();
+        await relay.close();
+    }
+}
+
+function failure(node: BuildkitEndpoint, error: ServiceError, timeoutMs: number, relay: Relay): BuildkitError {
+    const said = relay.said();
+    if (error.code === status.DEADLINE_EXCEEDED) {
+        const late = `no answer within ${timeoutMs / 1000} s`;
+        return new BuildkitError(node.endpoint, said ? `${late} (${said})` : late, true);
+    }
+    return new BuildkitError(node.endpoint, said || `${status[error.code] ?? error.code}: ${error.details}`);
 }
 
 const formatPlatform = (p: { OS: string; Architecture: string; Variant: string }) =>
     [p.OS, p.Architecture, p.Variant].filter(Boolean).join("/");
 
+/** What a command (ssh, kubectl) needs to get to the far side comes before the daemon's own answer. */
+const probeMs = ({ endpoint, command }: BuildkitEndpoint) =>
+    !command && /^(tcp|unix):/.test(endpoint) ? 3_000 : 8_000;
+
 /**
  * Asks a daemon for its workers.
  *
- * @param timeoutMs default 3,000
+ * @param timeoutMs default 3,000; 8,000 where a command reaches it
  * @throws BuildkitError when it does not answer, does not let us in, or has no worker.
  */
-export async function probe(node: BuildkitEndpoint, timeoutMs = 3_000): Promise<BuildkitInfo> {
-    const client = connect(node);
-    try {
+export async function probe(node: BuildkitEndpoint, timeoutMs = probeMs(node)): Promise<BuildkitInfo> {
+    return call(node, timeoutMs, async (client) => {
         const response = await new Promise<Parameters<Parameters<ControlClient["ListWorkers"]>[2]>[1]>(
             (resolve, reject) => {
                 client.ListWorkers({}, { deadline: Date.now() + timeoutMs }, (error, value) =>
-                    error ? reject(failure(node, error, timeoutMs)) : resolve(value),
+                    error ? reject(error) : resolve(value),
                 );
             },
         );
@@ -194,9 +142,7 @@ export async function probe(node: BuildkitEndpoint, timeoutMs = 3_000): Promise<
             nativePlatform: formatPlatform(native),
             version: worker.BuildkitVersion?.version ?? "",
         };
-    } finally {
-        client.close();
-    }
+    });
 }
 
 interface HistoryRecord {
@@ -223,27 +169,50 @@ export async function findBuild(
     digest: string,
     timeoutMs = 5_000,
 ): Promise<BuildRecord | undefined> {
-    const client = connect(node);
-    try {
-        return await new Promise((resolve, reject) => {
-            let found: BuildRecord | undefined;
-            const call = client.ListenBuildHistory({ EarlyExit: true }, { deadline: Date.now() + timeoutMs });
-            call.on("data", ({ record }: { record: HistoryRecord | null }) => {
-                if (!record?.CompletedAt || !resultsOf(record).includes(digest)) return;
-                const completed = milliseconds(record.CompletedAt);
-                if (found && Date.parse(found.completedAt) > completed) return;
-                found = {
-                    ref: record.Ref,
-                    durationMs: Math.round(completed - milliseconds(record.CreatedAt)),
-                    completedAt: new Date(completed).toISOString(),
-                    cachedSteps: record.numCachedSteps,
-                    totalSteps: record.numTotalSteps,
-                };
-            });
-            call.on("error", (error: ServiceError) => reject(failure(node, error, timeoutMs)));
-            call.on("end", () => resolve(found));
-        });
-    } finally {
-        client.close();
-    }
+    return call(
+        node,
+        timeoutMs,
+        (client) =>
+            new Promise((resolve, reject) => {
+                let found: BuildRecord | undefined;
+                const stream = client.ListenBuildHistory({ EarlyExit: true }, { deadline: Date.now() + timeoutMs });
+                stream.on("data", ({ record }: { record: HistoryRecord | null }) => {
+                    if (!record?.CompletedAt || !resultsOf(record).includes(digest)) return;
+                    const completed = milliseconds(record.CompletedAt);
+                    if (found && Date.parse(found.completedAt) > completed) return;
+                    found = {
+                        ref: record.Ref,
+                        durationMs: Math.round(completed - milliseconds(record.CreatedAt)),
+                        completedAt: new Date(completed).toISOString(),
+                        cachedSteps: record.numCachedSteps,
+                        totalSteps: record.numTotalSteps,
+                    };
+                });
+                stream.on("error", reject);
+                stream.on("end", () => resolve(found));
+            }),
+    );
+}
+
+/**
+ * How many builds run on a daemon now.
+ *
+ * @throws BuildkitError when it does not answer.
+ */
+export async function countActiveBuilds(node: BuildkitEndpoint, timeoutMs = 8_000): Promise<number> {
+    return call(
+        node,
+        timeoutMs,
+        (client) =>
+            new Promise((resolve, reject) => {
+                const active = new Set<string>();
+                const request = { ActiveOnly: true, EarlyExit: true };
+                const stream = client.ListenBuildHistory(request, { deadline: Date.now() + timeoutMs });
+                stream.on("data", ({ record }: { record: HistoryRecord | null }) => {
+                    if (record && !record.CompletedAt) active.add(record.Ref);
+                });
+                stream.on("error", reject);
+                stream.on("end", () => resolve(active.size));
+            }),
+    );
 }

@@ -30,7 +30,7 @@ export interface Registration {
     name: string;
     /** `linux/arm64` */
     platform: string;
-    /** `tcp://host:port` */
+    /** See core/endpoint.ts. */
     endpoint: string;
     serverName?: string | undefined;
     tls?: ClientCertificate | undefined;
@@ -98,7 +98,10 @@ export async function registerBuilder(registration: Registration, options: RunOp
     const driverOptions = paths ? [`cacert=${paths.ca}`, `cert=${paths.certificate}`, `key=${paths.privateKey}`] : [];
     if (serverName) driverOptions.push(`servername=${serverName}`);
     const node = `${name}0`;
-    if (!readBuilder(name)) await forgetBuilder(name, false);
+    const existing = readBuilder(name);
+    // An empty set of options leaves those of the node before in place (buildx: store.NodeGroup.Update).
+    const leftover = driverOptions.length === 0 && Object.keys(existing?.driverOptions ?? {}).length > 0;
+    if (!existing || leftover) await forgetBuilder(name, !tls);
     await run(
         "docker-buildx",
         [

@@ -87,6 +87,12 @@ function registryArguments(access: RegistryAccess): string[] {
     return [
         ...(access.plainHttp ? ["--allow-http-registry"] : []),
         ...(access.caFile ? ["--registry-cacert", access.caFile] : []),
+        ...(access.clientCertificate
+            ? [
+                  ...["--registry-client-cert", access.clientCertificate.certificate],
+                  ...["--registry-client-key", access.clientCertificate.privateKey],
+              ]
+            : []),
     ];
 }
 

@@ -94,7 +94,7 @@ let pdeathsig: string[] | undefined;
  * On Linux the kernel ends the child when this process dies, however it dies (PR_SET_PDEATHSIG, prctl(2));
  * a SIGKILL to the engine must not leave a scanner or a signer running on.
  */
-function dieWithParent(): string[] {
+export function dieWithParent(): string[] {
     pdeathsig ??= process.platform === "linux" && existsSync(SETPRIV) ? [SETPRIV, "--pdeathsig", "KILL", "--"] : [];
     return pdeathsig;
 }

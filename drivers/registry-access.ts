@@ -1,11 +1,18 @@
 import { join } from "node:path";
 import { parseReference } from "../core/reference";
 import type { RegistryConnection } from "../core/registry-connection";
+import { withPublicAuthorities } from "./authorities";
 import { ecrCredentials } from "./aws/ecr";
 import { storeFolder } from "./buildx";
 import { writeFileAtomic } from "./files";
 import { type CredentialSource, RegistryClient, staticCredentials, writeDockerConfig } from "./registry";
 import { inTemporaryFolder } from "./temporary-folder";
+
+/** A client certificate as tools take it: two files, PEM. */
+export interface ClientCertificateFiles {
+    certificate: string;
+    privateKey: string;
+}
 
 /** One repository as our own client and the tools we start reach it. */
 export interface RegistryAccess {
@@ -15,8 +22,10 @@ export interface RegistryAccess {
     /** `team/app`, without the registry. */
     path: string;
     plainHttp: boolean;
-    /** File of the private authority's certificate, where there is one. */
+    /** File with the private authority's certificate and the public ones, where there is a private one. */
     caFile?: string;
+    /** Where the registry asks for a client certificate. */
+    clientCertificate?: ClientCertificateFiles;
     /** Environment of a tool: where it finds the password, when one was given. */
     env: Record<string, string>;
 }
@@ -33,9 +42,23 @@ async function passwordOf(source: CredentialSource | undefined, registry: string
     return credential && "password" in credential ? credential : undefined;
 }
 
+/** Our own client of a connection's registry; it has to be closed. */
+function clientOf(registry: string, connection: RegistryConnection, credentials = sourceOf(connection)) {
+    const { plainHttp = false, ca, clientCertificate } = connection;
+    return new RegistryClient({
+        registry,
+        plainHttp,
+        ...(ca ? { ca } : {}),
+        ...(clientCertificate
+            ? { clientCert: clientCertificate.certificate, clientKey: clientCertificate.privateKey }
+            : {}),
+        ...(credentials ? { credentials } : {}),
+    });
+}
+
 /**
  * Gives access to a repository for the time of `use`. A password, or ECR's token, goes to tools through a private Docker
- * configuration that is removed afterwards, never through their arguments.
+ * configuration that is removed afterwards, never through their arguments; so does a client certificate's key, as a file.
  *
  * @param repository `registry/path`
  */
@@ -45,25 +68,30 @@ export async function withRegistry<T>(
     use: (access: RegistryAccess) => Promise<T>,
 ): Promise<T> {
     const { registry, repository: path } = parseReference(repository);
-    const { ca } = connection;
-    const plainHttp = connection.plainHttp ?? false;
+    const { ca, clientCertificate } = connection;
     const credentials = sourceOf(connection);
     const credential = await passwordOf(credentials, registry);
-    const client = new RegistryClient({
-        registry,
-        plainHttp,
-        ...(ca ? { ca } : {}),
-        ...(credentials ? { credentials } : {}),
-    });
-    const access: RegistryAccess = { client, registry, path, plainHttp, env: {} };
+    const client = clientOf(registry, connection, credentials);
+    const access: RegistryAccess = { client, registry, path, plainHttp: connection.plainHttp ?? false, env: {} };
     try {
-        if (!credential && !ca) return await use(access);
+        if (!credential && !ca && !clientCertificate) return await use(access);
         return await inTemporaryFolder(async (folder) => {
+            const write = (name: string, content: string): string => {
+                writeFileAtomic(join(folder, name), content, 0o600);
+                return join(folder, name);
+            };
             if (ca) {
-                access.caFile = join(folder, "ca.pem");
-                writeFileAtomic(access.caFile, ca, 0o600);
+                access.caFile = write("ca.pem", withPublicAuthorities(ca));
                 access.env.SSL_CERT_FILE = access.caFile;
             }
+            if (clientCertificate) {
+                access.clientCertificate = {
+                    certificate: write("client.pem", clientCertificate.certificate),
+                    privateKey: write("client-key.pem", clientCertificate.privateKey),
+                };
+            }
+            // buildx would ask the token service itself, and shows it no certificate: the node has what it takes.
+            if (ca || clientCertificate) access.env.BUILDKIT_NO_CLIENT_TOKEN = "1";
             if (credential) {
                 await writeDockerConfig(folder, { [registry]: credential });
                 // buildx keeps its builders below Docker's configuration folder unless told otherwise.

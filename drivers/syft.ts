@@ -4,6 +4,7 @@ import { z } from "zod";
 import { isDigest } from "../core/digest";
 import { parseReference } from "../core/reference";
 import { run } from "./process";
+import type { ClientCertificateFiles } from "./registry-access";
 import { inTemporaryFolder } from "./temporary-folder";
 import { emptyConfiguration, withoutVariables } from "./tool-settings";
 
@@ -18,6 +19,8 @@ export interface SbomRequest {
     dockerConfig?: string;
     /** Path of the registry's CA, PEM. */
     ca?: string;
+    /** For a registry that asks for one: paths of PEM files. */
+    clientCertificate?: ClientCertificateFiles;
     /** `linux/arm64`; an image of another platform is refused. */
     platform?: string;
     timeoutMs?: number;
@@ -56,7 +59,7 @@ const syftDocument = z.object({
  * @throws CommandError when syft fails, Error when what it wrote is not about this image or not understood.
  */
 export async function generateSbom(request: SbomRequest): Promise<Sbom> {
-    const { digest } = parseReference(request.reference);
+    const { digest, registry } = parseReference(request.reference);
     if (digest === undefined) {
         throw new Error(`${request.reference}: a bill of materials is made of a digest, not of a tag that may move`);
     }
@@ -79,6 +82,7 @@ export async function generateSbom(request: SbomRequest): Promise<Sbom> {
                     SYFT_CHECK_FOR_APP_UPDATE: "false",
                     SYFT_REGISTRY_INSECURE_USE_HTTP: String(request.plainHttp),
                     SYFT_REGISTRY_CA_CERT: request.ca ? resolve(request.ca) : undefined,
+                    ...clientVariables(request, registry),
                     TMPDIR: folder,
                     ...(request.dockerConfig ? { DOCKER_CONFIG: resolve(request.dockerConfig) } : {}),
                 },
@@ -99,6 +103,16 @@ export async function generateSbom(request: SbomRequest): Promise<Sbom> {
         renameSync(spdxJson, sbom.spdxJsonPath);
         return { ...sbom, packages, syftVersion, durationMs };
     }, outDir);
+}
+
+/** syft: cmd/syft/internal/options/registry.go. The name and password stay those of Docker's configuration. */
+function clientVariables({ clientCertificate }: SbomRequest, registry: string): Record<string, string> {
+    if (!clientCertificate) return {};
+    return {
+        SYFT_REGISTRY_AUTH_AUTHORITY: registry,
+        SYFT_REGISTRY_AUTH_TLS_CERT: resolve(clientCertificate.certificate),
+        SYFT_REGISTRY_AUTH_TLS_KEY: resolve(clientCertificate.privateKey),
+    };
 }
 
 /**

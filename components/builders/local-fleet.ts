@@ -1,22 +1,14 @@
 import * as pulumi from "@pulumi/pulumi";
-import { type BuildkitdRegistry, buildkitdToml } from "../../core/buildkitd-toml";
+import { buildkitdToml } from "../../core/buildkitd-toml";
+import { type NodeRegistrySettings, nodeRegistries } from "../../core/node-registries";
 import { Platform } from "../../core/platform";
 import type { BuilderClient, BuilderNode } from "../../resources/buildx-builder";
 import { Certificate } from "../../resources/certificate";
 import { CertificateAuthority } from "../../resources/certificate-authority";
 import { LocalProcess, type LocalProcessArgs } from "../../resources/local-process";
+import type { NodeRegistry } from "../registry/node-registry";
 import { applyTransform, type Transform } from "../transform";
 import type { Fleet } from "./fleet";
-
-/** How a node reaches one registry; the node's own file paths. */
-export interface NodeRegistry {
-    /** Plain HTTP; default false. */
-    http?: pulumi.Input<boolean>;
-    /** Files of private authorities, PEM; default the system's. */
-    ca?: pulumi.Input<pulumi.Input<string>[]>;
-    /** Registries asked first; default none. */
-    mirrors?: pulumi.Input<pulumi.Input<string>[]>;
-}
 
 export interface LocalFleetArgs {
     /** Platforms to build for; default `linux/amd64` and `linux/arm64`. */
@@ -50,6 +42,7 @@ export interface LocalFleetTransform {
 export class LocalFleet extends pulumi.ComponentResource implements Fleet {
     readonly nodes: pulumi.Output<pulumi.Unwrap<BuilderNode>[]>;
     readonly client: pulumi.Output<pulumi.Unwrap<BuilderClient>>;
+    readonly registries: pulumi.Output<Record<string, NodeRegistrySettings>>;
 
     constructor(name: string, args: LocalFleetArgs = {}, options?: pulumi.ComponentResourceOptions) {
         super("buildfleet:index:LocalFleet", name, {}, options);
@@ -76,6 +69,7 @@ export class LocalFleet extends pulumi.ComponentResource implements Fleet {
             certificate: client.certificate,
             privateKey: client.privateKey,
         });
+        this.registries = pulumi.output(args.registries ?? {});
         this.registerOutputs({ nodes: this.nodes });
     }
 }
@@ -121,20 +115,30 @@ function createNode(
         arguments: ["--config", "{folder}/buildkitd.toml"],
         folder,
         dataFolder: `${folder}-cache`,
-        files: {
-            "buildkitd.toml": pulumi
-                .all([args.registries ?? {}, args.maxParallelism ?? 4])
-                .apply(([registries, maxParallelism]) => configuration(registries, maxParallelism)),
-            "ca.pem": authority.trustBundle,
-            "cert.pem": server.certificate,
-            "key.pem": server.privateKey,
-        },
+        files: pulumi
+            .all([
+                args.registries ?? {},
+                args.maxParallelism ?? 4,
+                authority.trustBundle,
+                server.certificate,
+                server.privateKey,
+            ])
+            .apply(([registries, maxParallelism, ca, certificate, privateKey]) => ({
+                ...configuration(registries, maxParallelism),
+                "ca.pem": ca,
+                "cert.pem": certificate,
+                "key.pem": privateKey,
+            })),
     };
     return new LocalProcess(resourceName, applyTransform(args.transform?.node, process), parent);
 }
 
-/** `{folder}`, `{data}`, `{socket}` and `{port}` are filled in where the daemon is started. */
-function configuration(registry: Record<string, BuildkitdRegistry>, maxParallelism: number): string {
+/**
+ * `buildkitd.toml` and the files of registries that it names, by name. `{folder}`, `{data}`, `{socket}` and `{port}` are filled in
+ * where the daemon is started.
+ */
+function configuration(registries: Record<string, NodeRegistrySettings>, maxParallelism: number) {
+    const { registry, files } = nodeRegistries(registries, "{folder}");
     const text = buildkitdToml({
         root: "{data}",
         otel: { socketPath: "{socket}" },
@@ -145,5 +149,8 @@ function configuration(registry: Record<string, BuildkitdRegistry>, maxParalleli
         worker: { maxParallelism, networkMode: "host", reservedSpace: "2 GB", maxUsedSpace: "60%", minFreeSpace: "5%" },
         registry,
     });
-    return text.replace("tcp://127.0.0.1:65535", "tcp://127.0.0.1:{port}");
+    return {
+        "buildkitd.toml": text.replace("tcp://127.0.0.1:65535", "tcp://127.0.0.1:{port}"),
+        ...Object.fromEntries(files.map(({ name, content }) => [name, content])),
+    };
 }

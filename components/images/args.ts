@@ -5,8 +5,10 @@ import type { Severity } from "../../core/verdict";
 import type { AttestationArgs } from "../../resources/attestation";
 import type { BuildxBuilderArgs } from "../../resources/buildx-builder";
 import type { GitTagsResourceArgs } from "../../resources/git-tags";
+import type { ArchiveFormat, ImageArchiveArgs } from "../../resources/image-archive";
 import type { ImageIndexArgs } from "../../resources/image-index";
 import type { PlatformTestArgs } from "../../resources/platform-test";
+import type { RegistryCheckArgs } from "../../resources/registry-check";
 import type { RegistryLoginArgs } from "../../resources/registry-login";
 import type { SbomArgs } from "../../resources/sbom";
 import type { SignatureArgs } from "../../resources/signature";
@@ -104,6 +106,33 @@ export interface KeylessArgs {
     provider?: "github-actions" | "google" | "spiffe" | "filesystem" | "buildkite-agent" | "envvar";
 }
 
+/** The released image as a file or folder on the machine that runs Pulumi. */
+export interface ExportArgs {
+    /**
+     * - `docker`: a tar for `docker load`.
+     * - `oci`: a tar of an OCI image layout; `oci-folder` the layout as a folder.
+     * - `tar`: the root file system as a tar; `local` the same as a folder, owned by who runs Pulumi.
+     */
+    format: ArchiveFormat;
+    /** Relative to the stack's program. It must be free, or hold the very same. */
+    path: string;
+    /** Needed where several are built, but for `oci` and `oci-folder`, which have all by default. */
+    platform?: string;
+    /** Under which `docker load` has it; default the repository with the version, or the first of the tags. */
+    name?: string;
+}
+
+/** What was written for one of the `exports`. */
+export interface ImageExport {
+    format: ArchiveFormat;
+    /** As it was given. */
+    path: pulumi.Output<string>;
+    /** Of the file; of a folder, that of a listing with path, permissions and digest of each file. */
+    digest: pulumi.Output<string>;
+    /** Bytes, of all files. */
+    size: pulumi.Output<number>;
+}
+
 /** Exactly one of them. */
 export interface SignArgs {
     /**
@@ -121,6 +150,8 @@ export interface ImageTransform {
     builder?: Transform<BuildxBuilderArgs>;
     /** Only where the repository's `connection` has `ecr`. */
     login?: Transform<RegistryLoginArgs>;
+    /** Only where the repository has `check`, as a `RegistryConnection`'s has. */
+    registry?: Transform<RegistryCheckArgs>;
     image?: Transform<dockerBuild.ImageArgs>;
     index?: Transform<ImageIndexArgs>;
     test?: Transform<PlatformTestArgs>;
@@ -130,6 +161,8 @@ export interface ImageTransform {
     signature?: Transform<SignatureArgs>;
     verification?: Transform<VerificationArgs>;
     promotion?: Transform<TagPromotionArgs>;
+    /** The second argument is made of the path. */
+    export?: Transform<ImageArchiveArgs>;
 }
 
 export interface MultiPlatformImageArgs {
@@ -181,6 +214,11 @@ export interface MultiPlatformImageArgs {
     /** Whether a node of another architecture may emulate a platform; default `refuse`. */
     emulation?: "refuse" | "allow";
     /**
+     * After which a platform's build has failed; default `2 hours`. A node whose network is gone may say nothing at all: its
+     * client would wait for as long as the operating system does, over SSH for ever.
+     */
+    buildTimeout?: Duration;
+    /**
      * Default: what the image starts with must be an executable of the platform's architecture. A command is run in
      * addition. `false` switches both off.
      */
@@ -189,6 +227,8 @@ export interface MultiPlatformImageArgs {
     sbom?: BillOfMaterialsArgs | false;
     /** Default: grype, public database, refuses from `high` on. */
     scan?: ScanArgs | false;
+    /** Default none. They are written when every gate has passed. */
+    exports?: ExportArgs[];
     /** Who signs. `false` releases without a signature, and has to be written. */
     sign: SignArgs | false;
     /** Git commit of the source, for the provenance. */

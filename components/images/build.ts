@@ -1,10 +1,12 @@
 import * as dockerBuild from "@pulumi/docker-build";
 import * as pulumi from "@pulumi/pulumi";
+import { parseDuration } from "../../core/duration";
 import { Platform } from "../../core/platform";
 import { parseReference } from "../../core/reference";
 import { BuildxBuilder } from "../../resources/buildx-builder";
 import type { GitTags } from "../../resources/git-tags";
 import { ImageIndex } from "../../resources/image-index";
+import { RegistryCheck } from "../../resources/registry-check";
 import { RegistryLogin, type RegistryLoginArgs } from "../../resources/registry-login";
 import { applyTransform } from "../transform";
 import type { ImageTransform } from "./args";
@@ -37,10 +39,12 @@ export interface BuiltPlatform {
 export function buildPlatforms(scope: Scope): BuiltPlatform[] {
     const builders = scope.settings.platforms.map((platform) => createBuilder(scope, platform));
     const provider = createProvider(scope);
+    const check = createCheck(scope);
+    const before = check ? [...builders, check] : builders;
     return scope.settings.platforms.map((platform, i) => {
         const builder = builders[i] as BuildxBuilder;
         const { slug } = Platform.parse(platform);
-        const image = createImage(scope, platform, slug, builder, builders, provider);
+        const image = createImage(scope, platform, slug, builder, before, provider);
         return { platform, slug, builder, image, digest: image.digest };
     });
 }
@@ -78,21 +82,31 @@ function createProvider({ name, settings, transform, options }: Scope): dockerBu
     );
 }
 
+/** Where the repository asks for it; it and the images fail and go on together. */
+function createCheck({ name, settings, transform, options }: Scope): RegistryCheck | undefined {
+    const { checkRegistry, repository, connection, fleet } = settings;
+    if (!checkRegistry) return undefined;
+    const args = { repository, connection, ...(fleet.registries ? { nodes: pulumi.output(fleet.registries) } : {}) };
+    return new RegistryCheck(`${name}-registry`, applyTransform(transform.registry, args), options);
+}
+
 function createImage(
     { name, settings, transform, options }: Scope,
     platform: string,
     slug: string,
     builder: BuildxBuilder,
-    allBuilders: BuildxBuilder[],
+    before: pulumi.Resource[],
     provider: dockerBuild.Provider | undefined,
 ): dockerBuild.Image {
+    const timeout = `${parseDuration(settings.buildTimeout) / 1000}s`;
     return new dockerBuild.Image(
         `${name}-image-${slug}`,
         applyTransform(transform.image, imageArgs(settings, platform, slug, builder), slug),
         // Deleting an image takes its digest out of the registry, under every tag that shares it: releases stay.
         pulumi.mergeOptions(options, {
             retainOnDelete: true,
-            dependsOn: allBuilders,
+            dependsOn: before,
+            customTimeouts: { create: timeout, update: timeout },
             ...(provider ? { provider } : {}),
         }),
     );

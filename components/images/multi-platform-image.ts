@@ -1,8 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Severity } from "../../core/verdict";
 import type { PlatformImage } from "../../resources/image-index/operations";
-import type { MultiPlatformImageArgs } from "./args";
+import type { ImageExport, MultiPlatformImageArgs } from "./args";
 import { type BuiltPlatform, buildPlatforms, createIndex } from "./build";
+import { createExports } from "./exports";
 import { createGates, type Gates } from "./gates";
 import { release } from "./release";
 import { resolveSettings } from "./resolve";
@@ -68,6 +69,8 @@ export class MultiPlatformImage extends pulumi.ComponentResource {
     readonly vulnerabilities: pulumi.Output<Record<string, PlatformVulnerabilities>>;
     /** Per platform; empty when no bill of materials was made. */
     readonly sbom: pulumi.Output<Record<string, PlatformSbom>>;
+    /** Of what was written for `exports`, in their order: path, digest, size (bytes). */
+    readonly exports: pulumi.Output<pulumi.Unwrap<ImageExport>[]>;
     /** Absent when `sign` is false. */
     readonly signature: pulumi.Output<ImageSignature | undefined>;
 
@@ -86,6 +89,7 @@ export class MultiPlatformImage extends pulumi.ComponentResource {
         this.platforms = index.platforms;
         this.vulnerabilities = pulumi.output(perPlatform(built, gates, vulnerabilitiesOf));
         this.sbom = pulumi.output(perPlatform(built, gates, sbomOf));
+        this.exports = pulumi.output(createExports(scope, built, released.ref));
         this.signature = pulumi.output(released.signature);
         this.registerOutputs({
             ref: this.ref,
@@ -94,6 +98,7 @@ export class MultiPlatformImage extends pulumi.ComponentResource {
             platforms: this.platforms,
             vulnerabilities: this.vulnerabilities,
             sbom: this.sbom,
+            exports: this.exports,
             signature: this.signature,
         });
     }

@@ -38,7 +38,7 @@ export function release(scope: Scope, index: ImageIndex, built: BuiltPlatform[],
 }
 
 /** Who signs, and what is needed to verify: the private half goes no further than the signing resources. */
-function parties(name: string, sign: SignArgs): { signer: pulumi.Output<Signer>; verifier: pulumi.Output<Verifier> } {
+export function parties(name: string, sign: SignArgs): { signer: pulumi.Output<Signer>; verifier: pulumi.Output<Verifier> } {
     if (sign.keyless) {
         const identity = { kind: "keyless" as const, ...sign.keyless };
         return { signer: pulumi.output<Signer>(identity), verifier: pulumi.output<Verifier>(identity) };

@@ -13,12 +13,25 @@ import type { CacheSourceArgs, CacheTargetArgs } from "./cache-args";
  * inputs.
  */
 export interface ResolvedSettings
-    extends Pick<ImageSettings, "platforms" | "network" | "noCache" | "pull" | "ssh" | "emulation" | "test" | "scan"> {
+    extends Pick<
+        ImageSettings,
+        | "platforms"
+        | "network"
+        | "noCache"
+        | "pull"
+        | "ssh"
+        | "emulation"
+        | "buildTimeout"
+        | "test"
+        | "scan"
+        | "exports"
+    > {
     fleet: Fleet;
     repository: pulumi.Output<string>;
     connection: pulumi.Output<RegistryConnection>;
     /** False where it is sure that no password was given. */
     mayHaveCredentials: boolean;
+    checkRegistry: boolean;
     /** Set where the registry needs a login of its own. */
     ecr: EcrAccessArgs | undefined;
     context: pulumi.Input<string>;
@@ -44,7 +57,7 @@ export interface ResolvedSettings
 }
 
 /** A `SigningKey` is a key pair and more; only the pair is looked at. */
-function signOf(sign: MultiPlatformImageArgs["sign"]): MultiPlatformImageArgs["sign"] {
+export function signOf(sign: MultiPlatformImageArgs["sign"]): MultiPlatformImageArgs["sign"] {
     if (!sign || !pulumi.Resource.isInstance(sign.key)) return sign;
     const { privateKey, password, publicKey } = sign.key as pulumi.Resource & KeyPairArgs;
     return { ...sign, key: { privateKey, password, publicKey } };
@@ -82,6 +95,7 @@ export function resolveSettings(name: string, args: MultiPlatformImageArgs): Res
         fleet,
         repository: pulumi.output(target.name),
         connection: pulumi.secret(isPlain(connection) ? connection : pulumi.output(connection).apply(seen)),
+        checkRegistry: "check" in target && target.check === true,
         mayHaveCredentials: !isPlain(connection) || connection.username !== undefined,
         ecr,
         context: args.context,

@@ -1,8 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
 import { LocalProcess, type LocalProcessArgs } from "../../resources/local-process";
-import type { NodeRegistry } from "../builders/local-fleet";
 import { applyTransform, type Transform } from "../transform";
+import type { NodeRegistry } from "./node-registry";
 import type { Repository } from "./repository";
 
 export interface LocalRegistryArgs {

@@ -8,12 +8,22 @@ export interface EcrAccessArgs {
     registryId?: pulumi.Input<string>;
 }
 
+/** What a client shows to a registry that lets in only who has a certificate of its authority. */
+export interface ClientCertificateArgs {
+    /** PEM; intermediate certificates may follow it. */
+    certificate: pulumi.Input<string>;
+    /** PEM, not encrypted. A secret. */
+    privateKey: pulumi.Input<string>;
+}
+
 /** How a registry is reached. */
 export interface RegistryConnectionArgs {
     /** Plain HTTP; default false. */
     plainHttp?: pulumi.Input<boolean>;
     /** PEM of the private authority that signed the registry's certificate; default the system's. */
     ca?: pulumi.Input<string>;
+    /** For a registry that asks for one; default none. */
+    clientCertificate?: pulumi.Input<ClientCertificateArgs>;
     /** With `password`; default what Docker's own configuration says. */
     username?: pulumi.Input<string>;
     /** A secret. */
@@ -35,4 +45,9 @@ export interface Repository {
     readonly name: pulumi.Input<string>;
     /** Default: HTTPS, the system's authorities, the credentials in Docker's own configuration. */
     readonly connection?: pulumi.Input<RegistryConnectionArgs>;
+    /**
+     * Ask the registry, before anything is built, whether it is there and takes a push to this repository; a wrong password, an
+     * unknown authority or plain HTTP is then one error in place of one for each platform. Default false.
+     */
+    readonly check?: boolean;
 }

@@ -23,7 +23,7 @@ export function hostProblem(settings: HostSettings): void {
         text(value, /^[^\0]*$/, "a text without NUL characters");
     }
     const numbers = [
-        tls.pollSeconds,
+        ...(tls.kind === "ssm" ? [tls.pollSeconds] : []),
         settings.drainTimeoutSeconds,
         settings.pruneAbovePercent,
         settings.maxParallelism,
@@ -41,7 +41,15 @@ export function hostProblem(settings: HostSettings): void {
 
 function texts({ fleet, node, release, tls, metrics, awsEndpoint = "", authorities = {} }: HostSettings): string[] {
     const inMetrics = metrics ? [metrics.logGroup, metrics.namespace] : [];
-    return [fleet, node, release, tls.parameter, awsEndpoint, ...inMetrics, ...Object.values(authorities)];
+    return [
+        fleet,
+        node,
+        release,
+        ...(tls.kind === "ssm" ? [tls.parameter] : []),
+        awsEndpoint,
+        ...inMetrics,
+        ...Object.values(authorities),
+    ];
 }
 
 function text(value: string, pattern: RegExp, expected: string): void {

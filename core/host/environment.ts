@@ -19,7 +19,7 @@ export function hostEnvironment(settings: HostSettings, units: readonly string[]
         CACHE_VOLUME: cache.kind === "volume" ? cache.volumeId : "",
         BRIDGE_SUBNET: settings.bridgeSubnet,
         PRUNE_ABOVE_PERCENT: settings.pruneAbovePercent,
-        TLS_PARAMETER: tls.parameter,
+        TLS_PARAMETER: tls.kind === "ssm" ? tls.parameter : "",
         IDLE_SECONDS: idle?.stopAfterSeconds ?? "",
         DRAIN_SECONDS: settings.drainTimeoutSeconds,
         LOG_GROUP: metrics?.logGroup ?? "",

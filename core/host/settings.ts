@@ -37,6 +37,8 @@ export interface HostSettings {
     drainTimeoutSeconds: number;
     /** CloudWatch's embedded metric format, written to a log stream named like the node. None, when unset. */
     metrics?: { logGroup: string; namespace: string; everySeconds: number };
+    /** None, when unset. */
+    limits?: HostLimits;
     /** In place of `https://<service>.<region>.amazonaws.com`, for all services: a VPC endpoint's URL. */
     awsEndpoint?: string;
 }
@@ -55,11 +57,24 @@ export interface BuildkitArtifact {
  */
 export type HostCache = { kind: "volume"; volumeId: string } | { kind: "instance-store" } | { kind: "folder" };
 
-/** One SecureString parameter that holds private key, certificate and CA bundle, PEM, in this order. */
-export interface HostTls {
-    kind: "ssm";
-    /** `/buildfleet/project/stack/fleet/node/tls`. */
-    parameter: string;
-    /** How often a new version is looked for. */
-    pollSeconds: number;
+/**
+ * One SecureString parameter that holds private key, certificate and CA bundle, PEM, in this order; or files that whoever manages
+ * the machine writes there.
+ */
+export type HostTls =
+    | {
+          kind: "ssm";
+          /** `/buildfleet/project/stack/fleet/node/tls`. */
+          parameter: string;
+          /** How often a new version is looked for. */
+          pollSeconds: number;
+      }
+    | { kind: "files" };
+
+/** The most that BuildKit and all its build steps use together. */
+export interface HostLimits {
+    /** Bytes; no limit when unset. */
+    memoryBytes?: number;
+    /** Cores, also parts of one; no limit when unset. */
+    cpus?: number;
 }

@@ -1,10 +1,14 @@
 import type { Digest } from "../../core/digest";
+import type { Blob } from "../blob-check";
+import { type StreamOptions, streamBlob } from "./blob-stream";
+import { BlobUpload } from "./blob-upload";
 import { type BlobOptions, getBlob, headBlob, mountBlob, putBlob } from "./blobs";
 import { type Descriptor, parseJson, tagList } from "./content";
 import { RegistryError } from "./errors";
 import type { CallOptions, Manifest, ManifestHead } from "./manifests";
 import * as manifests from "./manifests";
 import { readPages } from "./pages";
+import { checkPush } from "./permission";
 import { type ReferrersOptions, referrers } from "./referrers";
 import { type RegistryClientOptions, RegistrySession } from "./session";
 
@@ -65,6 +69,24 @@ export class RegistryClient {
         return getBlob(this.#session, repository, digest, options);
     }
 
+    /**
+     * A blob of any size, piece by piece; `take` is waited for. Its size is checked, its digest is for the caller to check.
+     * `NOT_FOUND` when there is none.
+     */
+    streamBlob(
+        repository: string,
+        blob: Blob,
+        take: (piece: Buffer) => void | Promise<void>,
+        options: StreamOptions = {},
+    ): Promise<void> {
+        return streamBlob(this.#session, repository, blob, take, options);
+    }
+
+    /** An upload of a blob of any size, in pieces; nothing is sent before the first. */
+    uploadBlob(repository: string, blob: Blob, options: CallOptions = {}): BlobUpload {
+        return new BlobUpload(this.#session, repository, blob, options);
+    }
+
     /** Undefined when the repository has no such blob. */
     headBlob(
         repository: string,
@@ -119,6 +141,18 @@ export class RegistryClient {
     /** What refers to a digest (signatures, attestations), by the referrers API or the tag `sha256-<hex>`. */
     referrers(repository: string, digest: string, options: ReferrersOptions = {}): Promise<Descriptor[]> {
         return referrers(this.#session, repository, digest, options);
+    }
+
+    /** Whether a push to the repository would be taken: an upload is opened and cancelled. Throws where it would not. */
+    checkPush(repository: string, options: CallOptions = {}): Promise<void> {
+        return checkPush(this.#session, repository, options);
+    }
+
+    /** Where the registry's token service is; undefined where it has none. Asked without credentials. */
+    async tokenService(options: CallOptions = {}): Promise<URL | undefined> {
+        const challenges = await this.#session.challenges(options.signal);
+        const realm = challenges.find(({ scheme }) => scheme === "bearer")?.parameters.realm;
+        return realm !== undefined && URL.canParse(realm) ? new URL(realm) : undefined;
     }
 
     /** Drops the connections kept open; idle ones do not keep the process alive either. */

@@ -172,7 +172,7 @@ export function fromTransport(error: unknown, method: string, url: URL): Registr
             code: "TLS_FAILED",
             reason: `TLS with ${host} failed: ${code}: ${text.slice(0, 200)}`,
             next: /CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|BAD_CERTIFICATE|UNKNOWN_CA/.test(code)
-                ? "set clientCert and clientKey to a pair that the registry accepts"
+                ? "set clientCertificate to a certificate, with its key, that the registry accepts"
                 : "give the registry a valid certificate for this host name",
         });
     }
@@ -183,7 +183,7 @@ export function fromTransport(error: unknown, method: string, url: URL): Registr
         // TLS 1.3 refuses a client only after the handshake, and often all that is seen of it is a closed connection.
         next:
             "look at the registry's log and the network between, then run again" +
-            (url.protocol === "https:" ? "; where it asks for a client certificate, set clientCert and clientKey" : ""),
+            (url.protocol === "https:" ? "; where it asks for a client certificate, set clientCertificate" : ""),
         retryable: true,
     });
 }

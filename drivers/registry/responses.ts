@@ -1,4 +1,5 @@
 import { redactor } from "../process";
+import { parseChallenges } from "./challenge";
 import { RegistryError, type RegistryErrorCode } from "./errors";
 import { parseRetryAfter } from "./retry";
 import { header, type WireReply } from "./transport";
@@ -55,8 +56,17 @@ export function responseError(reply: WireReply, context: ResponseContext): Regis
     });
 }
 
+const denied = {
+    code: "DENIED",
+    next: "give these credentials the right to do this in this repository, or use others",
+} as const;
+
+/** RFC 6750, 3.1. */
+const isInsufficient = (challenge: string | string[] | undefined) =>
+    parseChallenges(challenge).some(({ parameters }) => parameters.error === "insufficient_scope");
+
 function classify(
-    { status, foreign }: WireReply,
+    { status, headers, foreign }: WireReply,
     said: string,
     { registry, role }: ResponseContext,
 ): { code: RegistryErrorCode; next: string } {
@@ -66,18 +76,15 @@ function classify(
             next: "look at the storage behind the registry; it refused the registry's own redirect",
         };
     }
+    // distribution says so in place of a 403, to who has a token that is good for less.
+    if (status === 401 && isInsufficient(headers["www-authenticate"])) return denied;
     if (status === 401) {
         return {
             code: "UNAUTHORIZED",
             next: `run "docker login ${registry}", or give this client credentials that the ${role} accepts`,
         };
     }
-    if (status === 403) {
-        return {
-            code: "DENIED",
-            next: "give these credentials the right to do this in this repository, or use others",
-        };
-    }
+    if (status === 403) return denied;
     if (status === 404) {
         return { code: "NOT_FOUND", next: `check that the repository, and what is asked of it, exists at ${registry}` };
     }

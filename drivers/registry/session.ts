@@ -1,11 +1,12 @@
 import { isRegistry } from "../../core/reference";
 import { Authorizer } from "./authorizer";
+import { type Challenge, parseChallenges } from "./challenge";
 import type { CredentialSource } from "./credentials";
 import { dockerConfigCredentials } from "./docker-config";
 import { RegistryError } from "./errors";
 import { responseError } from "./responses";
 import { type Clock, DEFAULT_RETRY, type RetryPolicy, retrying, systemClock } from "./retry";
-import { Transport, type WireReply, type WireRequest } from "./transport";
+import { type Receive, Transport, type WireReply, type WireRequest } from "./transport";
 
 /** How to reach a registry. */
 export interface RegistryClientOptions {
@@ -37,6 +38,8 @@ export interface SessionRequest {
     body?: Buffer | undefined;
     /** Largest body of the answer, in bytes. */
     limit: number;
+    /** Takes the body of a successful answer piece by piece; the reply's own is empty then. */
+    receive?: Receive | undefined;
     /** Statuses to return; any other is thrown. */
     expect: number[];
     /** Token scopes this needs. */
@@ -105,6 +108,15 @@ export class RegistrySession {
             credentials: this.#authorizer.describe(),
             role: "registry",
             now: this.#clock.now(),
+        });
+    }
+
+    /** What the registry asks strangers for; nothing where it lets everybody in. */
+    challenges(signal?: AbortSignal): Promise<Challenge[]> {
+        return this.retrying(signal, async () => {
+            const url = new URL("/v2/", this.origin);
+            const { status, headers } = await this.#transport.send({ method: "GET", url, limit: 64 * 1024, signal });
+            return status === 401 ? parseChallenges(headers["www-authenticate"]) : [];
         });
     }
 

@@ -23,7 +23,7 @@ interface TransportOptions {
 }
 
 export interface WireRequest {
-    method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
+    method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
     url: URL;
     headers?: Record<string, string>;
     /** Sent to the URL's own origin only, never to where a redirect leads. */
@@ -31,7 +31,19 @@ export interface WireRequest {
     body?: Buffer | string | undefined;
     /** Largest body of a successful answer, in bytes. */
     limit: number;
+    /** Takes the body of a successful answer piece by piece, however large; the answer's own body is empty then. */
+    receive?: Receive | undefined;
     signal?: AbortSignal | undefined;
+}
+
+/** What it throws is thrown on as it is. The time it takes is its own, and counts for no time-out. */
+export type Receive = (head: WireHead, body: AsyncIterable<Buffer>) => Promise<void>;
+
+/** An answer before its body. */
+export interface WireHead {
+    status: number;
+    headers: IncomingHttpHeaders;
+    url: URL;
 }
 
 export interface WireReply {
@@ -111,6 +123,7 @@ export class Transport {
         request.signal?.addEventListener("abort", onAbort, { once: true });
         const sendMs = this.options.timeoutMs + (body?.length ?? 0) * MS_PER_BYTE;
         let timer = setTimeout(() => cut.abort(), sendMs);
+        let receiving = false;
         try {
             const response = await send(url, {
                 dispatcher: url.origin === this.options.origin ? this.#own : this.#others,
@@ -127,12 +140,20 @@ export class Transport {
             clearTimeout(timer);
             timer = setTimeout(() => cut.abort(), this.options.timeoutMs + announced * MS_PER_BYTE);
             const ok = response.statusCode < 300;
+            if (ok && request.receive) {
+                clearTimeout(timer);
+                const leftMs = this.options.timeoutMs + announced * MS_PER_BYTE;
+                const head = { status: response.statusCode, headers: response.headers, url };
+                receiving = true;
+                await request.receive(head, waitingAtMost(leftMs, response.body, cut));
+                return { status: head.status, headers: head.headers, body: Buffer.alloc(0) };
+            }
             const read = ok ? await readAll(response, request, url) : await readSome(response, ERROR_BODY);
             return { status: response.statusCode, headers: response.headers, body: read };
         } catch (error) {
             request.signal?.throwIfAborted();
-            if (error instanceof RegistryError) throw error;
-            if (!cut.signal.aborted) throw fromTransport(error, method, url);
+            if (error instanceof RegistryError || (receiving && !(error instanceof BodyError))) throw error;
+            if (!cut.signal.aborted) throw fromTransport(error instanceof BodyError ? error.cause : error, method, url);
             throw new RegistryError({
                 code: "TIMEOUT",
                 method,
@@ -145,6 +166,32 @@ export class Transport {
             clearTimeout(timer);
             request.signal?.removeEventListener("abort", onAbort);
         }
+    }
+}
+
+/** The connection's failure while a body came, told apart from a failure of who receives it. */
+class BodyError extends Error {}
+
+/** The pieces of a body; the waits for them together may last so long, then the request is cut. */
+async function* waitingAtMost(ms: number, body: AsyncIterable<Buffer>, cut: AbortController): AsyncGenerator<Buffer> {
+    const pieces = body[Symbol.asyncIterator]();
+    let left = ms;
+    try {
+        for (;;) {
+            const started = performance.now();
+            const timer = setTimeout(() => cut.abort(), left);
+            const piece = await pieces
+                .next()
+                .catch((cause: unknown) => {
+                    throw new BodyError("the body broke off", { cause });
+                })
+                .finally(() => clearTimeout(timer));
+            left -= performance.now() - started;
+            if (piece.done) return;
+            yield piece.value;
+        }
+    } finally {
+        await pieces.return?.();
     }
 }
 

@@ -19,6 +19,8 @@ export interface ScanRequest {
     plainHttp: boolean;
     /** Path of the registry's CA, PEM. */
     ca?: string;
+    /** The registry lets in only who has a certificate. */
+    asksForClientCertificate?: boolean;
     /** Folder of the Docker configuration with the registry's credentials. */
     dockerConfig?: string;
     /** Where the registry is ECR. */

@@ -60,6 +60,12 @@ export class TrivyScanner implements Scanner {
             throw new Error("trivy can't scan against your own advisories; choose grype, or leave the advisories out");
         }
         const maxAgeDays = request.database.maxAgeDays ?? DEFAULT_MAX_AGE_DAYS;
+        if (request.asksForClientCertificate) {
+            throw new Error(
+                "trivy can't show a registry a client certificate (its --client-cert is for a trivy server); " +
+                    'choose scan.scanner: "grype", which reads the bill of materials',
+            );
+        }
         return inTemporaryFolder(async (folder) => {
             // Apart from the scan, which must not turn certificate checks off for the database as well.
             const failure = await refreshDatabase("trivy", () =>

@@ -160,14 +160,20 @@ class DockerBuild implements Provider {
         const texts = allExports(image).map(entryText).filter(Boolean);
         const problem = texts.map((text) => exportProblem(parseExport(text))).find(Boolean);
         if (problem) throw new Error(problem);
-        const signals = [this.host.signal, this.cancelled.signal];
-        if (timeout > 0) signals.push(AbortSignal.timeout(timeout * 1000));
-        return build(image, {
-            directory: this.host.programDirectory,
-            credentials: this.credentials,
-            signal: AbortSignal.any(signals),
-            log: (text, ephemeral) => this.host.log(urn, "info", text, ephemeral),
-        });
+        // Not AbortSignal.timeout: Node collects it as garbage where only AbortSignal.any refers to it, and it never fires.
+        const late = new AbortController();
+        const overdue = () => late.abort(new Error(`context deadline exceeded: the build took over ${timeout} s`));
+        const timer = timeout > 0 ? setTimeout(overdue, timeout * 1000) : undefined;
+        try {
+            return await build(image, {
+                directory: this.host.programDirectory,
+                credentials: this.credentials,
+                signal: AbortSignal.any([this.host.signal, this.cancelled.signal, late.signal]),
+                log: (text, ephemeral) => this.host.log(urn, "info", text, ephemeral),
+            });
+        } finally {
+            clearTimeout(timer);
+        }
     }
 
     private contextHash({ context, dockerfile }: Completed): Promise<string> {

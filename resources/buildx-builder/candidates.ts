@@ -3,6 +3,8 @@ import { place } from "../../core/placement";
 import { Platform } from "../../core/platform";
 import { type BuildkitEndpoint, BuildkitError, type BuildkitInfo, probe } from "../../drivers/buildkit";
 import type { ClientCertificate } from "../../drivers/buildx";
+import { type DockerNode, isDocker, lookAtDocker, wakeDocker } from "./docker";
+import { limitProblem } from "./limit";
 import { type Ec2Node, look, type Node, reach, wake } from "./machine";
 
 /** What decides which node builds a platform. */
@@ -14,29 +16,33 @@ export interface Wanted {
     client?: ClientCertificate;
 }
 
-/** A node that declares the platform, and what was found out about it. */
+/** A node that declares the platform, or none, and what was found out about it. */
 export interface Candidate extends Node {
     /** What its daemon says; absent where it does not answer. */
     info?: BuildkitInfo;
     /** Whether its own architecture is the platform's. */
     native: boolean;
-    /** Its machine is stopped, stopping or starting, and can be woken. */
+    /** Its machine is stopped, stopping or starting, or its container has to be made; it can be woken. */
     asleep?: boolean;
     /** Why it can't build. */
     problem?: string;
 }
 
 const SILENCE_MS = 5_000;
-/** Nodes that let a probe wait to its end, and when: the diff, the update after it and the next image wait for them once. */
+/** An answer that took longer was a wait for nothing: a time-out of ours, or of the ssh that should have got there. */
+const LONG_MS = 2_000;
+/** Nodes that let a probe wait in vain, and when: the diff, the update after it and the next image wait for them once. */
 const silent = new Map<string, { at: number; error: BuildkitError }>();
 
 async function ask(node: BuildkitEndpoint): Promise<BuildkitInfo> {
     const before = silent.get(node.endpoint);
     if (before && Date.now() - before.at < SILENCE_MS) throw before.error;
+    const started = Date.now();
     try {
         return await probe(node);
     } catch (error) {
-        if (error instanceof BuildkitError && error.silent) silent.set(node.endpoint, { at: Date.now(), error });
+        const inVain = error instanceof BuildkitError && (error.silent || Date.now() - started > LONG_MS);
+        if (inVain) silent.set(node.endpoint, { at: Date.now(), error });
         throw error;
     }
 }
@@ -52,6 +58,8 @@ function runsNatively(wanted: Wanted, own: string): boolean {
 
 /** Judges a node by what its daemon says. */
 function judge(node: Node, info: BuildkitInfo, wanted: Wanted): Candidate {
+    const problem = limitProblem(node, info);
+    if (problem) return { ...node, info, native: false, problem };
     const platform = Platform.parse(wanted.platform);
     if (!info.platforms.some((claimed) => Platform.parse(claimed).equals(platform)))
         return {
@@ -110,6 +118,24 @@ async function examineMachine(node: Ec2Node, wanted: Wanted): Promise<Candidate>
     return Promise.race([looked, knocked.then((answer) => (answer.info ? answer : looked))]);
 }
 
+async function examineDocker(node: DockerNode, wanted: Wanted): Promise<Candidate> {
+    try {
+        const { platform: own, info } = await lookAtDocker(node);
+        if (info) return judge(node, info, wanted);
+        const native = runsNatively(wanted, own);
+        if (!native && wanted.emulation !== "allow")
+            return { ...node, native, problem: `is ${own} and would emulate ${wanted.platform}` };
+        return { ...node, native, asleep: true };
+    } catch (error) {
+        return { ...node, native: false, problem: toText(error) };
+    }
+}
+
+function examine(node: Node, wanted: Wanted): Promise<Candidate> {
+    if (isDocker(node)) return examineDocker(node, wanted);
+    return isEc2(node) ? examineMachine(node, wanted) : knock(node, wanted);
+}
+
 /** Everything that was found out, and who may build, best first. */
 export interface Choice {
     ranked: Candidate[];
@@ -117,26 +143,28 @@ export interface Choice {
 }
 
 /**
- * Examines every node that declares the platform, side by side; wakes none. Ranked by placement are those that answer and those
+ * Examines every node that declares the platform, or declares none, side by side; wakes none. Ranked by placement are those that answer and those
  * that can be woken alike: a node that sleeps keeps its cache, and with it the images that are placed on it. Native
  * ones come first.
  */
 export async function choose(wanted: Wanted): Promise<Choice> {
     const platform = Platform.parse(wanted.platform);
-    const declared = wanted.nodes.filter((node) => node.platforms.some((one) => Platform.parse(one).equals(platform)));
-    const examined = await Promise.all(
-        declared.map((node) => (isEc2(node) ? examineMachine(node, wanted) : knock(node, wanted))),
+    const declared = wanted.nodes.filter(
+        (node) => !node.platforms || node.platforms.some((one) => Platform.parse(one).equals(platform)),
     );
+    const examined = await Promise.all(declared.map((node) => examine(node, wanted)));
     const usable = examined.filter((candidate) => !candidate.problem);
     const native = usable.filter((candidate) => candidate.native);
     return { ranked: place(wanted.placementKey, native.length > 0 ? native : usable), examined };
 }
 
 /** The candidate, awake; with a problem where it can't be woken or is not what it seemed to be. */
-export async function rouse(candidate: Candidate, wanted: Wanted): Promise<Candidate> {
-    if (!candidate.asleep || !isEc2(candidate)) return candidate;
+export async function rouse(candidate: Candidate, wanted: Wanted & { name: string }): Promise<Candidate> {
+    if (!candidate.asleep) return candidate;
     const { asleep: _, ...node } = candidate;
     try {
+        if (isDocker(node)) return judge(node, await wakeDocker(node, wanted.name, wanted.platform), wanted);
+        if (!isEc2(node)) return candidate;
         const { endpoint, info } = await wake(node, wanted.client);
         silent.delete(endpoint);
         return judge({ ...node, endpoint }, info, wanted);

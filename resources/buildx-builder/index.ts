@@ -1,5 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { OperationsResource } from "../dynamic";
+import type { DockerHost } from "./docker-host";
+
+export type { DockerHost, DockerHostRegistry } from "./docker-host";
 
 /** The instance that a node is, for one that may be stopped while nobody builds. */
 export interface Ec2Machine {
@@ -20,10 +23,13 @@ export interface Ec2Machine {
 export interface BuilderNode {
     /** Unique in its fleet; shown in outputs and errors. */
     name: pulumi.Input<string>;
-    /** `tcp://host:port` (mutual TLS) or `unix:///path`. */
+    /**
+     * `tcp://host:port` (mutual TLS), `unix:///path`, or what BuildKit's clients reach by a command: `ssh://[user@]host[:port]`
+     * (`buildctl` on that user's PATH), `docker-container://name[?context=…]`, `kube-pod://pod[?namespace=…&container=…&context=…]`.
+     */
     endpoint: pulumi.Input<string>;
-    /** What it may be asked to build: `["linux/arm64"]`. */
-    platforms: pulumi.Input<pulumi.Input<string>[]>;
+    /** What it may be asked to build: `["linux/arm64"]`; default what it says itself that it runs. */
+    platforms?: pulumi.Input<pulumi.Input<string>[]>;
     /** Name in its certificate, where that is not the host's. */
     serverName?: pulumi.Input<string>;
     /**
@@ -31,6 +37,13 @@ export interface BuilderNode {
      * Default none: a machine that does not answer is left out.
      */
     ec2?: pulumi.Input<Ec2Machine>;
+    /**
+     * The endpoint is a Docker daemon's, `unix:///var/run/docker.sock` or `ssh://[user@]host[:port]`, on which buildx's `docker-container`
+     * driver runs BuildKit. Needs the `docker` CLI, and for `ssh://` one on the host, too. Default none.
+     */
+    docker?: pulumi.Input<DockerHost>;
+    /** Builds at a time on this node, over all programs and machines; the others wait. Default no limit. */
+    maxBuilds?: pulumi.Input<number>;
 }
 
 /** What lets a client in to the nodes; PEM. */

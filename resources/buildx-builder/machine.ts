@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { DockerHostSettings } from "../../core/docker-host-settings";
 import { describeMachine, isGone, type Machine, startMachine } from "../../drivers/aws/ec2";
 import { openTunnel } from "../../drivers/aws/session-manager";
 import { TunnelError } from "../../drivers/aws/session-manager-plugin";
@@ -17,9 +18,13 @@ export interface Ec2 {
 export interface Node {
     name: string;
     endpoint: string;
-    platforms: string[];
+    /** Absent where it is to be asked. */
+    platforms?: string[];
     serverName?: string;
     ec2?: Ec2;
+    maxBuilds?: number;
+    /** The endpoint is a Docker daemon's; see docker.ts. */
+    docker?: DockerHostSettings;
 }
 
 /** A node whose machine is on EC2. */

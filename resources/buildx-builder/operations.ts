@@ -1,8 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
+import { usesTls } from "../../core/endpoint";
 import {
     type ClientCertificate,
     certificateFolder,
     forgetBuilder,
+    type Registration,
     readBuilder,
     readCertificate,
     registerBuilder,
@@ -10,6 +12,8 @@ import {
 import { progress } from "../../drivers/progress";
 import { changedInputs, defineOperations, isUnknown } from "../operations";
 import { type Candidate, choose, rouse, type Wanted } from "./candidates";
+import { type DockerNode, isDocker, isRegistered, leaveDocker, pointAtDocker } from "./docker";
+import { forgetLimit, limitedEndpoint, openLimit } from "./limit";
 
 export interface Inputs extends Wanted {
     name: string;
@@ -34,8 +38,18 @@ function refusal(inputs: Inputs, examined: Candidate[]): Error {
     const head =
         examined.length > 0
             ? `no node can build ${inputs.platform}; tried:`
-            : `no node of the fleet declares ${inputs.platform}; it has ${inputs.nodes.map((node) => `${node.name} (${node.platforms.join(", ")})`).join(", ")}`;
+            : `no node of the fleet declares ${inputs.platform}; it has ${inputs.nodes.map((node) => `${node.name} (${node.platforms?.join(", ")})`).join(", ")}`;
     return new Error([head, ...lines, `next: ${next}`].join("\n"));
+}
+
+/** Whether buildx's docker-container driver is registered; builds on a node with a limit go through its relay instead. */
+const usesDriver = (node: Candidate): node is Candidate & DockerNode => isDocker(node) && node.maxBuilds === undefined;
+
+/** What buildx's store is to say of the chosen node. */
+function registrationOf(inputs: Inputs, { endpoint, serverName, maxBuilds }: Candidate): Registration {
+    const { name, platform, client } = inputs;
+    if (maxBuilds !== undefined) return { name, platform, endpoint: limitedEndpoint(name) };
+    return { name, platform, endpoint, ...(usesTls(endpoint) ? { serverName, tls: client } : {}) };
 }
 
 /**
@@ -53,13 +67,9 @@ async function register(inputs: Inputs): Promise<State> {
             if (others > 0) progress(`builder node ${chosen.name}: ${chosen.problem}; trying the next`, true);
             continue;
         }
-        await registerBuilder({
-            name: inputs.name,
-            platform: inputs.platform,
-            endpoint: chosen.endpoint,
-            serverName: chosen.serverName,
-            tls: inputs.client,
-        });
+        await openLimit(inputs.name, chosen, inputs.client, true);
+        if (usesDriver(chosen)) await pointAtDocker(chosen, inputs.name, inputs.platform);
+        else await registerBuilder(registrationOf(inputs, chosen));
         return {
             ...inputs,
             nodeName: chosen.name,
@@ -78,17 +88,21 @@ async function register(inputs: Inputs): Promise<State> {
 function drift(state: State, inputs: Inputs, chosen: Candidate | undefined): string[] {
     // One that sleeps is woken by the update; looking at it must not.
     if (!chosen || chosen.asleep) return ["endpoint"];
+    if (usesDriver(chosen)) {
+        const moved = chosen.endpoint !== state.endpoint || chosen.name !== state.nodeName;
+        return moved || !isRegistered(chosen, inputs.name, inputs.platform) ? ["registration"] : [];
+    }
+    const wanted = registrationOf(inputs, chosen);
     const entry = readBuilder(inputs.name);
     const differs: string[] = [];
     if (chosen.endpoint !== state.endpoint || chosen.name !== state.nodeName) differs.push("endpoint");
-    if (entry?.endpoint !== chosen.endpoint || entry.driverOptions.servername !== chosen.serverName)
+    if (entry?.endpoint !== wanted.endpoint || entry.driverOptions.servername !== wanted.serverName)
         differs.push("registration");
-    if (inputs.client) {
-        const folder = certificateFolder(inputs.name);
-        const paths = Object.entries(entry?.driverOptions ?? {}).filter(([key]) => key !== "servername");
-        if (!isDeepStrictEqual(readCertificate(inputs.name), inputs.client)) differs.push("client");
-        else if (paths.length !== 3 || paths.some(([, path]) => !path.startsWith(folder))) differs.push("client");
-    }
+    const paths = Object.entries(entry?.driverOptions ?? {}).filter(([key]) => key !== "servername");
+    const folder = certificateFolder(inputs.name);
+    if (paths.length !== (wanted.tls ? 3 : 0) || paths.some(([, path]) => !path.startsWith(folder)))
+        differs.push("client");
+    else if (wanted.tls && !isDeepStrictEqual(readCertificate(inputs.name), wanted.tls)) differs.push("client");
     return differs;
 }
 
@@ -101,10 +115,16 @@ export const operations = defineOperations<Inputs, State>({
         // A node that came or went is a change only when it changes where this platform is built: see `drift`.
         const changed = changedInputs(state, inputs, ["nodes", "client"]);
         if (changed.length > 0 || isUnknown(inputs)) return changed.length > 0 ? changed : ["nodes"];
-        const { ranked } = await choose(inputs);
-        return drift(state, inputs, ranked[0]);
+        const [first] = (await choose(inputs)).ranked;
+        const differs = drift(state, inputs, first);
+        // What has to change is opened by the update, and by nobody else.
+        if (first && differs.length === 0) await openLimit(inputs.name, first, inputs.client, false);
+        return differs;
     },
     async delete(state) {
+        await forgetLimit(state.name);
         await forgetBuilder(state.name);
+        const node = state.nodes.find(({ name }) => name === state.nodeName);
+        if (node && isDocker(node)) await leaveDocker(node);
     },
 });

@@ -28,6 +28,7 @@ async function generate(inputs: Inputs): Promise<State> {
                 outDir,
                 plainHttp: access.plainHttp,
                 ca: access.caFile,
+                clientCertificate: access.clientCertificate,
                 dockerConfig: access.env.DOCKER_CONFIG,
             });
             const [spdx, syft] = await Promise.all(

@@ -253,6 +253,7 @@ describe("transform", () => {
     const EXPECTED: Record<keyof ImageTransform, string[]> = {
         git: ["GitTags app-git "],
         login: ["RegistryLogin app-login "],
+        registry: ["RegistryCheck app-registry "],
         builder: SLUGS.map((slug) => `BuildxBuilder app-builder-${slug} ${slug}`),
         image: SLUGS.map((slug) => `docker-build:index:Image app-image-${slug} ${slug}`),
         index: ["ImageIndex app-index "],
@@ -272,7 +273,11 @@ describe("transform", () => {
         const mark = (args: any, name = "") => ({ ...args, marked: name });
         const { resources } = await declareImage({
             gitTags: {},
-            repository: { name: "registry.example.com/app", connection: { ecr: { region: "eu-central-1" } } },
+            repository: {
+                name: "registry.example.com/app",
+                connection: { ecr: { region: "eu-central-1" } },
+                check: true,
+            },
             transform: { [child]: mark },
         });
         const marked = resources.filter(({ inputs }) => "marked" in inputs);

@@ -29,7 +29,7 @@ function everything(
     const fleet = new LocalFleet("builders", { registries: registry.nodeSettings });
     const key = new SigningKey("key");
     const connection = { plainHttp: true, ecr: { region: "eu-central-1" } };
-    const repository = { ...registry.repository("app"), connection };
+    const repository = { ...registry.repository("app"), connection, check: true };
     const image = { fleet, repository, context: ".", platforms: ["linux/arm64"], gitTags: {}, sign: { key } };
     return new MultiPlatformImage("app", image).ref;
 }

@@ -89,10 +89,10 @@ describe("against distribution over TLS with a private authority", () => {
         expect(error.next).toContain('set "ca"');
     });
 
-    it("says to set clientCert when the registry wants one", async () => {
+    it("says to set clientCertificate when the registry wants one", async () => {
         const error = await failure(client({ ca, ...quick }).getManifest("tls", "1.0"));
         expect(["TLS_FAILED", "CONNECTION_LOST"]).toContain(error.code);
-        expect(error.next).toContain("set clientCert and clientKey");
+        expect(error.next).toContain("set clientCertificate");
     });
 
     it("names a host that is not in the certificate", async () => {

@@ -10,6 +10,8 @@ const SOURCE = `package main
 import (
 	"crypto/sha256"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"runtime"
 )
@@ -33,6 +35,16 @@ func main() {
 		content, _ := os.ReadFile(os.Args[2])
 		fmt.Printf("it is %s\\n", content)
 		os.Exit(5)
+	}
+	if len(os.Args) > 2 && os.Args[1] == "--wait" {
+		connection, err := net.Dial("tcp", os.Args[2])
+		if err == nil {
+			_, err = io.Copy(io.Discard, connection)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(6)
+		}
 	}
 	fmt.Println("app", runtime.GOARCH)
 }

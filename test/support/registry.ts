@@ -17,6 +17,10 @@ export interface RegistrySettings {
     storage?: string;
     /** Content of an htpasswd file; asks for basic authentication. */
     htpasswd?: string;
+    /** Takes only tokens of this service; `authority` is the PEM of who signed the certificates in its tokens. */
+    token?: { realm: string; service: string; issuer: string; authority: string };
+    /** Address of the registry that it is a pull-through cache of. */
+    proxyOf?: string;
     /** PEM texts; `clientCa` asks for client certificates. */
     tls?: { certificate: string; privateKey: string; clientCa?: string };
     /** `host:port` to listen on; default a free port of 127.0.0.1. */
@@ -36,6 +40,13 @@ export interface RunningRegistry {
     stop(): Promise<void>;
 }
 
+async function tokenAuth(
+    { authority, ...auth }: NonNullable<RegistrySettings["token"]>,
+    file: (name: string, content: string) => Promise<string>,
+) {
+    return { ...auth, rootcertbundle: await file("token-authority.crt", authority) };
+}
+
 /**
  * Starts distribution's `registry` and waits until it listens.
  *
@@ -48,7 +59,7 @@ export async function startRegistry(settings: RegistrySettings = {}): Promise<Ru
         await writeFile(join(folder, name), content, { mode: 0o600 });
         return join(folder, name);
     };
-    const { tls, htpasswd } = settings;
+    const { tls, htpasswd, token, proxyOf } = settings;
     const config = {
         version: 0.1,
         log: { level: "info" },
@@ -70,6 +81,8 @@ export async function startRegistry(settings: RegistrySettings = {}): Promise<Ru
         ...(htpasswd !== undefined && {
             auth: { htpasswd: { realm: "test", path: await file("htpasswd", htpasswd) } },
         }),
+        ...(token && { auth: { token: await tokenAuth(token, file) } }),
+        ...(proxyOf && { proxy: { remoteurl: `http://${proxyOf}` } }),
     };
     const child = spawn(binary, ["serve", await file("config.yml", stringify(config))], {
         stdio: ["ignore", "pipe", "pipe"],

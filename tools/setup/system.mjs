@@ -38,6 +38,8 @@ export const TEST_PACKAGES = [
     { name: "iptables", command: "iptables" },
     { name: "openssl", command: "openssl" },
     { name: "curl", command: "curl" },
+    { name: "openssh-client", command: "ssh" },
+    { name: "openssh-server", command: "sshd" },
     { name: "shellcheck", command: "shellcheck" },
     // The units' own check; no other package has it.
     { name: "systemd", command: "systemd-analyze" },

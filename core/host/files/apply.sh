@@ -1,0 +1,124 @@
+#!/bin/bash
+# Takes over what was staged beside this script: files, units, certificate, BuildKit. Running builds end first, where BuildKit has
+# to start anew. systemd runs it, so that it comes to its end also when the connection that asked for it does not.
+set -euo pipefail
+umask 022
+
+stage=$(dirname "$0")
+etc=/etc/buildfleet
+state=$etc/.state
+scripts=/usr/local/libexec/buildfleet
+drain=$scripts/drain.sh
+tls=$etc/tls
+
+say() { printf '%s\n' "$*"; }
+
+fail() {
+    say "$*"
+    exit 1
+}
+
+# What a removal has to put back, or to leave.
+remember() {
+    [ ! -e "$state/before" ] || return 0
+    mkdir -p "$state"
+    {
+        printf 'ip_forward %s\n' "$(cat /proc/sys/net/ipv4/ip_forward)"
+        for folder in /usr/local/libexec /var/lib/cni /var/lib/cni/networks /var/lib/cni/results; do
+            [ ! -d "$folder" ] || printf 'folder %s\n' "$folder"
+        done
+        for chain in CNI-ADMIN CNI-FORWARD; do
+            ! iptables --wait --list-rules "$chain" >/dev/null 2>&1 || printf 'chain %s\n' "$chain"
+        done
+    } >"$state/before.new"
+    mv "$state/before.new" "$state/before"
+}
+
+differs() { ! cmp --silent "$stage/root$1" "$1" || [ "$(stat -c %a "$1")" != "$(stat -c %a "$stage/root$1")" ]; }
+
+put() {
+    differs "$1" || return 0
+    install -D --owner=root --group=root --mode="$(stat -c %a "$stage/root$1")" "$stage/root$1" "$1.buildfleet-new"
+    mv -T "$1.buildfleet-new" "$1"
+}
+
+# Everything of ours that the new list does not have: of other settings, or put there by somebody else.
+clear_away() {
+    local path
+    while read -r path; do
+        [ -e "$stage/root$path" ] || rm -f "$path"
+    done < <(find $etc $scripts /etc/systemd/system/{buildkitd.service.d,buildfleet.slice} /etc/systemd/system/buildfleet-* \
+        -type f -not -path "$state/*" -not -path "$etc/owner" 2>/dev/null)
+    find $etc /etc/systemd/system/build*.d -mindepth 1 -type d -empty -delete 2>/dev/null || true
+}
+
+# Before a build is asked to end for it: an address that is wrong changes nothing.
+reach_artifact() {
+    # shellcheck source=/dev/null
+    . "$stage/root$etc/host.env"
+    [ ! -e "/opt/buildfleet/buildkit/$BUILDKIT_VERSION-${BUILDKIT_SHA256:0:12}/complete" ] || return 0
+    local got
+    got=$( (printf 'url = "%s"\n' "$BUILDKIT_URL" |
+        curl --config - --fail --silent --show-error --location --connect-timeout 10 --max-time 60 | head -c 1 | wc -c) 2>"$stage/curl" || true)
+    [ "$got" = 1 ] || fail "this host does not get BuildKit from $BUILDKIT_URL: $(head -1 "$stage/curl"); nothing was changed"
+}
+
+settings_back() {
+    [ ! -e "$stage/host.env" ] || cp "$stage/host.env" $etc/host.env
+    [ ! -d /run/buildfleet/refusing ] || "$drain" admit update
+}
+
+reach_artifact
+remember
+cp "$stage/owner" $etc/owner.new
+mv $etc/owner.new $etc/owner
+read -ra units <"$stage/units"
+restart=no
+[ "$(cat "$state/started" 2>/dev/null || true)" = "$(cat "$stage/started")" ] || restart=yes
+while read -r path; do
+    if differs "$path"; then restart=yes; fi
+done <"$stage/read-at-start"
+[ "$(readlink $tls/current || true)" = "$(cat "$stage/tls")" ] || restart=yes
+[ "$(readlink /opt/buildfleet/buildkit/current || true)" = "$(cat "$stage/artifact")" ] || restart=yes
+
+# The drain is the new one, with the new time; all else waits for it.
+[ ! -e $etc/host.env ] || cp $etc/host.env "$stage/host.env"
+while read -r path; do
+    case $path in "$scripts"/* | "$etc/host.env") put "$path" ;; esac
+done <"$stage/paths"
+if [ $restart = yes ] && systemctl --quiet is-active buildkitd.service; then
+    say "BuildKit has to start anew: no new builds, those that run may end"
+    "$drain" try update || {
+        settings_back
+        fail "builds ran longer than the drain's time-out: they go on, and nothing was changed; run again later, or allow more time"
+    }
+fi
+[ $restart = no ] || $scripts/artifact.sh || {
+    settings_back
+    fail "BuildKit could not be installed (see above); nothing else was changed"
+}
+
+while read -r path; do put "$path"; done <"$stage/paths"
+ln -sfn "$(cat "$stage/tls")" $tls/.current
+mv -T $tls/.current $tls/current
+clear_away
+
+systemctl daemon-reload
+systemctl reset-failed buildkitd.service 'buildfleet-*' 2>/dev/null || true
+if [ $restart = yes ]; then
+    systemctl stop buildkitd.service
+    # They ran for the old settings, and count as active since.
+    systemctl stop buildfleet-{status,tls,artifact,cache,firewall}.service
+    rm -rf /run/buildfleet/failed-*
+fi
+systemctl --quiet enable "${units[@]}"
+systemctl start "${units[@]}" || {
+    journalctl --quiet --no-pager --lines 20 --output cat --unit buildkitd.service --unit 'buildfleet-*' || true
+    fail "BuildKit did not start (see above); it is tried again on and on, and by the next update"
+}
+for unit in "${units[@]}"; do
+    case $unit in *.timer) systemctl restart "$unit" ;; esac
+done
+"$drain" admit update
+cp "$stage/started" "$state/started.new"
+mv "$state/started.new" "$state/started"

@@ -1,0 +1,22 @@
+import { run } from "./process";
+import { type ScriptOptions, type SshSession, type SshTarget, withSsh } from "./ssh";
+
+/** A host on which scripts run: another one over SSH, or this one. */
+export type HostSession = Pick<SshSession, "where" | "run">;
+
+/** Opens a host: over SSH where a target is given, or else the one that runs this program, as its user. */
+export async function withHost<T>(
+    target: SshTarget | undefined,
+    use: (session: HostSession) => Promise<T>,
+): Promise<T> {
+    return target ? withSsh(target, use) : use(thisHost);
+}
+
+const thisHost: HostSession = {
+    where: "this machine",
+    run(script: string, { input = "", what: _what, ...options }: ScriptOptions = {}) {
+        const stdin = Buffer.concat([Buffer.from(`${script}\n\0`), Buffer.from(input as string)]);
+        const read = 'IFS= read -r -d "" script; eval "$script"';
+        return run("bash", ["-c", read], { ...options, input: stdin, where: "this machine" });
+    },
+};

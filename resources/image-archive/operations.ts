@@ -1,0 +1,154 @@
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { parseDigest } from "../../core/digest";
+import { Platform } from "../../core/platform";
+import { FormatError } from "../../core/problems";
+import { parseReference } from "../../core/reference";
+import type { RegistryConnection } from "../../core/registry-connection";
+import { type RegistryAccess, withRegistry } from "../../drivers/registry-access";
+import { changedInputs, defineOperations, type Failure, isUnknown } from "../operations";
+import type { ArchiveFormat } from "./index";
+import { dockerItems, layoutItems, oneImage, readManifest } from "./layout";
+import { folderDigest, stampOf } from "./listing";
+import { exportRoot } from "./root-filesystem";
+import { digestOfFile, partial, place, unlessAbsent, writeFolder, writeTar } from "./write";
+
+export interface Inputs {
+    repository: string;
+    connection: RegistryConnection;
+    /** Digest of an image or an index. */
+    image: string;
+    format: ArchiveFormat;
+    path: string;
+    /** Empty: the only one, or all where the format can have all. */
+    platform: string;
+    /** Empty: none. */
+    name: string;
+    /** Empty: none. */
+    builder: string;
+}
+
+interface State extends Inputs {
+    digest: string;
+    size: number;
+    /** Tells without reading it whether anything of it was changed. */
+    stamp: string;
+}
+
+const onDisk = ({ path }: Pick<Inputs, "path">) => resolve(path);
+
+/** The digest of what is at a place. Of folders everything is read: a file that was damaged later is to be found, too. */
+const digestAt = async (path: string) => ((await stat(path)).isDirectory() ? folderDigest(path) : digestOfFile(path));
+
+/** Writes it beside its place. */
+async function write(inputs: Inputs, access: RegistryAccess, path: string): Promise<void> {
+    const { format, image, platform, name, builder } = inputs;
+    if (format === "oci" || format === "oci-folder") {
+        const root = platform === "" ? await readManifest(access, image) : await oneImage(access, image, platform);
+        const items = await layoutItems(access, root, name);
+        return format === "oci" ? writeTar(path, items) : writeFolder(path, items);
+    }
+    const one = await oneImage(access, image, platform);
+    if (format === "docker") return writeTar(path, await dockerItems(access, one, name));
+    if (format === "local") await mkdir(path, { recursive: true });
+    await exportRoot({ image: `${inputs.repository}@${one.digest}`, platform, builder, type: format, path }, access);
+}
+
+/**
+ * Writes it, and puts it in its place.
+ *
+ * @param isOurs whether what is there may be replaced: it is what this resource has written
+ */
+async function make(inputs: Inputs, isOurs: boolean): Promise<State> {
+    const path = onDisk(inputs);
+    const written = partial(path);
+    await rm(written, { recursive: true, force: true });
+    try {
+        await withRegistry(inputs.repository, inputs.connection, (access) => write(inputs, access, written));
+        const digest = await digestAt(written);
+        if (!isOurs && (await isTaken(path)) && (await digestAt(path)) !== digest)
+            throw new Error(
+                `${inputs.path} is there already, and holds something else\nnext: remove it, or set another path`,
+            );
+        await place(written, path);
+        return { ...inputs, digest, ...(await stampOf(path)) };
+    } finally {
+        await rm(written, { recursive: true, force: true });
+    }
+}
+
+/** Whether anything is there: an empty folder is nothing. */
+async function isTaken(path: string): Promise<boolean> {
+    const there = await stat(path).catch(unlessAbsent);
+    return there !== undefined && !(there.isDirectory() && (await readdir(path)).length === 0);
+}
+
+/** Whether it is there, as it was written. It is only read where sizes or times of change are others. */
+async function isWhole(state: State): Promise<boolean> {
+    const path = onDisk(state);
+    const found = await stampOf(path).catch(unlessAbsent);
+    if (!found) return false;
+    return found.stamp === state.stamp || (found.size === state.size && (await digestAt(path)) === state.digest);
+}
+
+function faultIn(read: () => unknown): string | undefined {
+    try {
+        read();
+        return undefined;
+    } catch (error) {
+        if (error instanceof FormatError) return error.message;
+        throw error;
+    }
+}
+
+/** Docker knows images by their tags. */
+function checkName(name: string, format: ArchiveFormat): void {
+    const { tag, digest } = parseReference(name);
+    if (digest !== undefined || (format === "docker" && tag === undefined))
+        throw new FormatError(`${JSON.stringify(name)} is no name with a tag`, 'a name such as "team/app:1.4.2"');
+}
+
+function problems({ format, path, platform, name, builder, image }: Inputs): Failure[] {
+    const formats = ["docker", "oci", "oci-folder", "tar", "local"];
+    if (!isUnknown(format) && !formats.includes(format))
+        return [
+            { property: "format", reason: `${JSON.stringify(format)} is none; expected one of ${formats.join(", ")}` },
+        ];
+    const isRoot = format === "tar" || format === "local";
+    const given = (value: string) => value !== "" && !isUnknown(value);
+    const found: [string, string | undefined][] = [
+        ["path", path.trim() === "" ? "empty; expected a file's or folder's path" : undefined],
+        ["digest", isUnknown(image) ? undefined : faultIn(() => parseDigest(image))],
+        ["platform", given(platform) ? faultIn(() => Platform.parse(platform)) : undefined],
+        ["platform", isRoot && platform === "" ? `missing; format "${format}" is of one platform` : undefined],
+        ["name", given(name) && !isRoot ? faultIn(() => checkName(name, format)) : undefined],
+        ["name", given(name) && isRoot ? `set for format "${format}", which has none` : undefined],
+        ["builder", isRoot && builder === "" ? `missing; format "${format}" is made by a builder` : undefined],
+    ];
+    return found.flatMap(([property, reason]) => (reason === undefined ? [] : [{ property, reason }]));
+}
+
+export const operations = defineOperations<Inputs, State>({
+    replaceOn: ["path", "format"],
+    async check(inputs) {
+        return problems(inputs);
+    },
+    async create(inputs) {
+        return { id: inputs.path, outs: await make(inputs, false) };
+    },
+    async changes(state, inputs) {
+        // By whom the layers are put together is no part of the result.
+        const changed = changedInputs(state, inputs, ["connection", "builder"]);
+        return changed.length > 0 || (await isWhole(state)) ? changed : ["image"];
+    },
+    async update(_state, inputs) {
+        return make(inputs, true);
+    },
+    async read(state) {
+        return (await isWhole(state)) ? state : undefined;
+    },
+    async delete(state) {
+        // What somebody has put there since is not ours to remove.
+        if (await isWhole(state)) await rm(onDisk(state), { recursive: true });
+    },
+});

@@ -1,0 +1,114 @@
+import { createHash, randomBytes } from "node:crypto";
+import { bcrypt, isBcryptOf } from "../../core/bcrypt";
+import {
+    type GarbageCollection,
+    placesOf,
+    type RegistryServerSettings,
+    registryFiles,
+    registryScript,
+} from "../../core/registry-server/files";
+import { type SshSession, type SshTarget, withSsh } from "../../drivers/ssh";
+import { changedInputs, defineOperations, isUnknown } from "../operations";
+
+export interface Inputs {
+    ssh: SshTarget;
+    name: string;
+    port: number;
+    artifact: { url: string; sha256: string };
+    storage: string;
+    tls?: { certificate: string; privateKey: string };
+    /** Passwords by user; a secret. */
+    users: Record<string, string>;
+    garbageCollection?: GarbageCollection;
+    removeData: boolean;
+}
+
+interface State extends Inputs {
+    /** By user, as in the host's htpasswd file: the same password keeps its hash. */
+    hashes: Record<string, string>;
+}
+
+/** Hashes that still fit, and new ones for passwords that changed. */
+function hashesOf(users: Record<string, string>, before: Record<string, string>): Record<string, string> {
+    return Object.fromEntries(
+        Object.entries(users).map(([user, password]) => {
+            const known = before[user];
+            return [user, known && isBcryptOf(known, password) ? known : bcrypt(password, randomBytes(16))];
+        }),
+    );
+}
+
+const settingsOf = ({ ssh: _ssh, users: _users, removeData: _, ...settings }: State): RegistryServerSettings =>
+    settings;
+
+const NEXT = "the host needs systemd, bash, curl and root's rights (user root, or sudo without a password)";
+
+/** Brings a host to what the settings say; a first part that can fail changes nothing, and a second one takes over. */
+async function put(inputs: Inputs, before: Record<string, string>): Promise<State> {
+    const state = { ...inputs, hashes: hashesOf(inputs.users, before) };
+    const settings = settingsOf(state);
+    const redact = secretsOf(state);
+    await withSsh(inputs.ssh, async (session) => {
+        const prepare = { what: `preparing the registry ${inputs.name}`, next: NEXT };
+        await session.run(registryScript("prepare", settings), prepare);
+        await session.writeFiles(registryFiles(settings), { what: "writing the registry's files", redact });
+        const start = {
+            what: `starting the registry ${inputs.name}`,
+            next: `see journalctl -u ${placesOf(settings).unit}`,
+            redact,
+        };
+        await session.run(registryScript("activate", settings), start);
+    });
+    return state;
+}
+
+const secretsOf = ({ users, tls }: Inputs) => [...Object.values(users), ...(tls ? [tls.privateKey] : [])];
+
+/** Whether the host is as the state says: files, program, units, and an answer. */
+async function isIntact(session: SshSession, state: State): Promise<boolean> {
+    const settings = settingsOf(state);
+    const { stdout } = await session.run(registryScript("look", settings), {
+        what: "looking at the registry",
+        next: NEXT,
+    });
+    const lines = new Set(stdout.split("\n"));
+    const { unit, folder } = placesOf(settings);
+    const expected = registryFiles(settings).map(({ path, mode, content }) => {
+        const group = path.startsWith(`${folder}/`) ? "buildfleet-registry" : "root";
+        return `file ${createHash("sha256").update(content).digest("hex")} ${Number(mode)}:${group} ${path}`;
+    });
+    expected.push("program", `unit ${unit}.service enabled active`);
+    if (settings.garbageCollection) expected.push(`unit ${unit}-gc.timer enabled active`);
+    const answer = Object.keys(state.users).length > 0 ? "answer 401" : "answer 200";
+    return [...expected, answer].every((line) => lines.has(line));
+}
+
+async function remove(known: State, removeData: boolean): Promise<void> {
+    await withSsh(known.ssh, (session) =>
+        session.run(registryScript("remove", settingsOf(known), { removeData }), {
+            what: `removing the registry ${known.name}`,
+            next: NEXT,
+        }),
+    );
+}
+
+export const operations = defineOperations<Inputs, State>({
+    replaceOn: ["name", "storage"],
+    async create(inputs) {
+        return { id: `${inputs.ssh.host}/${inputs.name}`, outs: await put(inputs, {}) };
+    },
+    async changes(known, inputs) {
+        const changed = changedInputs(known, inputs);
+        if (changed.length > 0 || isUnknown(inputs)) return changed;
+        return (await withSsh(inputs.ssh, (session) => isIntact(session, known))) ? [] : ["hashes"];
+    },
+    async update(known, inputs) {
+        const isOther = known.ssh.host !== inputs.ssh.host;
+        const state = await put(inputs, known.hashes);
+        if (isOther) await remove(known, false);
+        return state;
+    },
+    async delete(known) {
+        await remove(known, known.removeData);
+    },
+});

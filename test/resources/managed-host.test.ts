@@ -1,0 +1,319 @@
+import { execFileSync } from "node:child_process";
+import { createReadStream, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import type { ServerResponse } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { BUILDKIT_PORT } from "../../core/host";
+import { probe } from "../../drivers/buildkit";
+import { registerBuilder } from "../../drivers/buildx";
+import { listenToProgress } from "../../drivers/progress";
+import { type Authority, createAuthority, issueCertificate } from "../../drivers/x509";
+import { type Inputs, operations } from "../../resources/managed-host/operations";
+import { readArtifact } from "../../tools/vm/artifact.mjs";
+import { machineArchitecture } from "../../tools/vm/recipe.mjs";
+import { type RunningRegistry, startRegistry } from "../support/registry";
+import { SystemdRoom } from "../support/systemd-room";
+import { type Build, Gate, startBuild } from "../support/vm/builds";
+import { GuestNetwork } from "../support/vm/network";
+
+// One machine from bare to bare: the tests go on from each other, in this order.
+
+const architecture = machineArchitecture();
+const OWNER = "tests/managed/room/arm-1";
+
+let room: SystemdRoom;
+let network: GuestNetwork;
+let registry: RunningRegistry;
+let authority: Authority;
+let client: { ca: string; certificate: string; privateKey: string };
+let folder: string;
+let origin: string;
+let inputs: Inputs;
+let state: Awaited<ReturnType<typeof operations.create>>["outs"];
+let bare: string;
+let downloads = 0;
+const gates = new Map<string, Gate>();
+const store = process.env.BUILDX_CONFIG;
+
+beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "buildfleet-managed-test-"));
+    process.env.BUILDX_CONFIG = join(folder, "buildx");
+    mkdirSync(process.env.BUILDX_CONFIG);
+    const artifact = await readArtifact(architecture);
+    if (!artifact) throw new Error("BuildKit's tarball is missing: npm run setup -- --tests");
+    network = await GuestNetwork.create();
+    room = new SystemdRoom(network);
+    [registry, authority, origin] = await Promise.all([
+        startRegistry({ address: `${network.host}:0` }),
+        createAuthority({ name: "builders", days: 30 }),
+        network.serve((request, response) => serve(request.url ?? "", response, artifact.path)),
+        room.boot(),
+    ]);
+    client = { ca: authority.certificate, ...(await issue("client")) };
+    inputs = {
+        ssh: room.ssh,
+        host: room.ssh.host,
+        owner: OWNER,
+        settings: {
+            fleet: "room",
+            node: "arm-1",
+            architecture,
+            buildkit: {
+                version: artifact.version,
+                artifact: { url: `${origin}/buildkit.tar.gz`, sha256: artifact.sha256 },
+            },
+            gc: { reservedSpace: "10%", maxUsedSpace: "60%", minFreeSpace: "5%" },
+            pruneAbovePercent: 95,
+            maxParallelism: 4,
+            bridgeSubnet: "10.199.0.0/16",
+            drainTimeoutSeconds: 60,
+        },
+        tls: await serverCertificate(),
+        registries: { [registry.registry]: { http: true } },
+    };
+    await wait(500);
+    bare = room.trace();
+}, 120_000);
+
+afterAll(async () => {
+    await room?.close();
+    await Promise.all([network?.close(), registry?.stop()]);
+    if (store === undefined) delete process.env.BUILDX_CONFIG;
+    else process.env.BUILDX_CONFIG = store;
+    rmSync(folder, { recursive: true, force: true });
+});
+
+function serve(path: string, response: ServerResponse, artifact: string): void {
+    const gate = gates.get(path);
+    if (gate) return gate.handle(response);
+    if (path !== "/buildkit.tar.gz") return void response.writeHead(404).end();
+    downloads++;
+    response.writeHead(200, { "content-length": statSync(artifact).size });
+    createReadStream(artifact)
+        .on("error", () => response.destroy())
+        .pipe(response);
+}
+
+async function issue(usage: "client" | "server") {
+    const { certificate, privateKey } = await issueCertificate({
+        ...{ authority, commonName: "arm-1", usage, dnsNames: usage === "server" ? ["arm-1"] : [], days: 30 },
+    });
+    return { certificate, privateKey };
+}
+
+const serverCertificate = async () => ({ ...(await issue("server")), ca: authority.certificate });
+const endpoint = () => `tcp://${network.guest}:${BUILDKIT_PORT}`;
+const answer = () => probe({ endpoint: endpoint(), tls: { ...client, serverName: "arm-1" } }, 5_000);
+
+/** A build that runs until its gate opens. */
+async function running(name: string): Promise<{ gate: Gate; build: Build }> {
+    const gate = new Gate();
+    gates.set(`/${name}`, gate);
+    const build = startBuild({
+        ...{ builder: "app", architecture, folder, tag: `${registry.registry}/app:${name}` },
+        steps: [["wait", `${origin}/${name}`]],
+    });
+    await Promise.race([gate.entered, build.result.then(() => Promise.reject(new Error("it did not wait")))]);
+    return { gate, build };
+}
+
+/** What the user is told while something runs. */
+async function told<T>(work: () => Promise<T>): Promise<{ result: T; lines: string[] }> {
+    const lines: string[] = [];
+    const stop = listenToProgress((line) => lines.push(line));
+    try {
+        return { result: await work(), lines };
+    } finally {
+        stop();
+    }
+}
+
+const changes = (wanted = inputs) => operations.diff("", state, wanted);
+
+async function refusesNewBuilds(): Promise<void> {
+    for (
+        let tries = 0;
+        await answer().then(
+            () => true,
+            () => false,
+        );
+        tries++
+    ) {
+        if (tries > 100) throw new Error("it still takes new clients");
+        await wait(200);
+    }
+}
+
+describe("what is refused", () => {
+    const declined = async (change: Partial<Inputs>) => operations.create({ ...inputs, ...change });
+
+    test("another architecture, an unknown key, a machine that is not there: one error each, nothing changed", async () => {
+        const other = architecture === "amd64" ? "arm64" : "amd64";
+        await expect(declined({ settings: { ...inputs.settings, architecture: other } })).rejects.toThrow(
+            /is (x86_64|aarch64), and is declared as/,
+        );
+        const wrongKey = execFileSync("cat", [join(room.folder, "user.pub")], { encoding: "utf8" });
+        await expect(declined({ ssh: { ...room.ssh, hostKey: wrongKey } })).rejects.toThrow(/hostKey is not the key/);
+        await expect(declined({ ssh: { ...room.ssh, port: 23 } })).rejects.toThrow(/on and reached from here by SSH/);
+        await expect(declined({ ssh: { ...room.ssh, user: "nobody" } })).rejects.toThrow(/does not let nobody in/);
+        expect(room.trace()).toBe(bare);
+    });
+
+    test("a BuildKit of somebody else's, and an address that has no BuildKit", async () => {
+        room.shell("mkdir /var/lib/buildkit");
+        await expect(declined({})).rejects.toThrow(/somebody else's: \/var\/lib\/buildkit/);
+        room.shell("rmdir /var/lib/buildkit");
+        const { buildkit } = inputs.settings;
+        const artifact = { ...buildkit.artifact, url: `${origin}/nothing` };
+        await expect(
+            declined({ settings: { ...inputs.settings, buildkit: { ...buildkit, artifact } } }),
+        ).rejects.toThrow(/does not get BuildKit from .*404.*nothing was changed/);
+        expect(room.trace()).toBe(bare);
+    });
+});
+
+describe("a bare machine", () => {
+    test("becomes a builder that lets in only the fleet's clients, and builds", async () => {
+        ({ outs: state } = await operations.create(inputs));
+        expect(state.system).toMatch(/\w/);
+        expect(await answer()).toMatchObject({ nativePlatform: `linux/${architecture}` });
+        await expect(probe({ endpoint: endpoint() }, 3_000)).rejects.toThrow();
+        await registerBuilder({
+            ...{
+                name: "app",
+                platform: `linux/${architecture}`,
+                endpoint: endpoint(),
+                serverName: "arm-1",
+                tls: client,
+            },
+        });
+        const { gate, build } = await running("first");
+        gate.open();
+        expect((await build.result).digest).toMatch(/^sha256:/);
+        // Asked once whether it is there, and got once.
+        expect(downloads).toBe(2);
+    });
+
+    test("is as it should be: nothing to do, and its key is root's alone", async () => {
+        expect(await changes()).toMatchObject({ changes: false });
+        expect(room.shell("stat -Lc '%a %U' /etc/buildfleet/tls/current/key.pem")).toBe("600 root\n");
+        const before = room.shell("systemctl show --property=MainPID buildkitd.service");
+        state = (await operations.update("", state, inputs)).outs;
+        expect(room.shell("systemctl show --property=MainPID buildkitd.service")).toBe(before);
+    });
+});
+
+describe("a change", () => {
+    test("of what BuildKit reads waits for the running build, turns new clients away, and loses nothing", async () => {
+        const { gate, build } = await running("change");
+        const wanted = {
+            ...inputs,
+            settings: { ...inputs.settings, maxParallelism: 2 },
+            tls: await serverCertificate(),
+        };
+        expect(await changes(wanted)).toMatchObject({ changes: true, replaces: [] });
+        const update = operations.update("", state, wanted);
+        await refusesNewBuilds();
+        gate.open();
+        await build.result;
+        state = (await update).outs;
+        inputs = wanted;
+        await answer();
+        expect(room.shell("cat /etc/buildfleet/buildkitd.toml")).toContain("max-parallelism = 2");
+        expect(room.shell("ls /etc/buildfleet/tls | wc -l")).toBe("2\n");
+        expect(await changes()).toMatchObject({ changes: false });
+    });
+
+    test("that a build outlasts is given up: the build goes on, all is as before", async () => {
+        const { gate, build } = await running("long");
+        const hasty = { ...inputs.settings, drainTimeoutSeconds: 3, maxParallelism: 3 };
+        const before = room.shell("cat /etc/buildfleet/host.env /etc/buildfleet/buildkitd.toml");
+        await expect(operations.update("", state, { ...inputs, settings: hasty })).rejects.toThrow(
+            /ran longer than the drain's time-out: they go on/,
+        );
+        expect(room.shell("cat /etc/buildfleet/host.env /etc/buildfleet/buildkitd.toml")).toBe(before);
+        await answer();
+        gate.open();
+        await build.result;
+        expect(await changes()).toMatchObject({ changes: false });
+    });
+
+    test("goes on when the connection is cut, and the next update finds it done", async () => {
+        const { gate, build } = await running("cut");
+        const wanted = { ...inputs, settings: { ...inputs.settings, maxParallelism: 5 } };
+        const update = operations.update("", state, wanted);
+        const failed = expect(update).rejects.toThrow(/builder@/);
+        await refusesNewBuilds();
+        for (const pid of room.sshServers()) process.kill(pid, "SIGKILL");
+        await failed;
+        gate.open();
+        await build.result;
+        const before = () => room.shell("systemctl show --property=MainPID buildkitd.service");
+        state = (await operations.update("", state, wanted)).outs;
+        inputs = wanted;
+        const pid = before();
+        expect(await changes()).toMatchObject({ changes: false });
+        expect(before()).toBe(pid);
+        await answer();
+    });
+});
+
+describe("drift", () => {
+    test.each([
+        ["an edited file", "echo '# mine' >>/etc/buildfleet/buildkitd.toml", /buildkitd\.toml has another content/],
+        ["a file that is gone", "rm /usr/local/libexec/buildfleet/prune.sh", /prune\.sh is missing/],
+        ["permissions", "chmod 644 /etc/buildfleet/tls/*/key.pem", /key\.pem has the permissions 0644/],
+        [
+            "a drop-in of somebody's",
+            "printf '[Service]\\nNice=5\\n' >/etc/systemd/system/buildkitd.service.d/override.conf",
+            /override\.conf is not ours/,
+        ],
+        ["a stopped timer", "systemctl stop buildfleet-prune.timer", /prune\.timer is inactive/],
+        [
+            "a unit that no boot starts",
+            "systemctl disable buildkitd.service",
+            /buildkitd\.service is not started at boot/,
+        ],
+        ["BuildKit stopped", "systemctl stop buildkitd.service", /buildkitd\.service is inactive/],
+        ["BuildKit's programs gone", "rm /opt/buildfleet/buildkit/current", /another BuildKit is current/],
+    ])("%s is seen and mended", async (_what, harm, expected) => {
+        room.shell(harm);
+        const { result, lines } = await told(() => changes());
+        expect(result).toMatchObject({ changes: true, replaces: [] });
+        expect(lines.join("\n")).toMatch(expected);
+        state = (await operations.update("", state, inputs)).outs;
+        expect(await changes()).toMatchObject({ changes: false });
+        await answer();
+    });
+
+    test("of a machine that is away changes nothing, and is told", async () => {
+        const away = { ...inputs, ssh: { ...inputs.ssh, port: 23 } };
+        const { result, lines } = await told(() => changes(away));
+        expect(result).toMatchObject({ changes: false });
+        expect(lines.join("\n")).toMatch(/could not be looked at, and is left as it is/);
+    });
+
+    test("of the owner is not mended: two would undo each other's work", async () => {
+        await expect(operations.create({ ...inputs, owner: "tests/other/room/arm-1" })).rejects.toThrow(
+            `is managed by ${OWNER}; nothing was changed`,
+        );
+        await operations.delete("", { ...state, owner: "tests/other/room/arm-1" });
+        await answer();
+    });
+});
+
+describe("the machine that is given back", () => {
+    test("is bare again, once its build has ended", async () => {
+        const { gate, build } = await running("last");
+        const removal = operations.delete("", state);
+        await refusesNewBuilds();
+        gate.open();
+        await build.result;
+        await removal;
+        expect(room.trace()).toBe(bare);
+        // Again: a run that was killed after it deletes once more.
+        await operations.delete("", state);
+    });
+});

@@ -1,0 +1,136 @@
+import { readdirSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { clientTokenProblem, toolTokenProblem } from "../../drivers/token-client";
+import { createAuthority, issueCertificate } from "../../drivers/x509";
+import { type Inputs, operations } from "../../resources/registry-check/operations";
+import { account, type RunningRegistry, startRegistry } from "../support/registry";
+import { startTokenService, type TokenService } from "../support/token-service";
+
+const { username, password } = account;
+
+describe("a registry that is asked before anything is built", () => {
+    let storage: string;
+    let running: RunningRegistry;
+    let connection: Inputs["connection"];
+    let ca: string;
+    beforeAll(async () => {
+        storage = await mkdtemp(join(tmpdir(), "registry-check-"));
+        const authority = await createAuthority({ name: "room", days: 1 });
+        ca = authority.certificate;
+        const ipAddresses = ["127.0.0.1"];
+        const tls = await issueCertificate({ authority, commonName: "server", usage: "server", ipAddresses, days: 1 });
+        running = await startRegistry({ storage, htpasswd: account.htpasswd, tls });
+        connection = { ca, username, password };
+    });
+    afterEach(() => running.setHtpasswd(account.htpasswd));
+    afterAll(async () => {
+        await running.stop();
+        await rm(storage, { recursive: true, force: true });
+    });
+
+    const inputs = (more: Partial<Inputs> = {}): Inputs => ({
+        repository: `${running.registry}/team/app`,
+        connection,
+        told: null,
+        ...more,
+    });
+    const filesBelow = (folder: string) =>
+        readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+
+    it("is left as it was", async () => {
+        const { outs } = await operations.create(inputs());
+        expect(outs.checked).toBe(`${running.registry}/team/app`);
+        expect(running.log()).toMatch(/"POST \/v2\/team\/app\/blobs\/uploads\/ \S+" 202/);
+        expect(running.log()).toMatch(/"DELETE \/v2\/team\/app\/blobs\/uploads\/\S+ \S+" 204/);
+        // distribution writes its hash's state once more after it has thrown the upload away (DeleteBlobUpload closes it).
+        expect(filesBelow(storage).filter(({ parentPath }) => !parentPath.includes("/hashstates/"))).toEqual([]);
+    });
+
+    it("is no change while it answers, and one where the password has become another", async () => {
+        const { outs } = await operations.create(inputs());
+        expect(await operations.diff("", outs, inputs())).toMatchObject({ changes: false });
+        await running.setHtpasswd("alice:$2y$05$abcdefghijklmnopqrstuuAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n");
+        expect(await operations.diff("", outs, inputs())).toMatchObject({ changes: true });
+        await expect(operations.update("", outs, inputs())).rejects.toThrow(
+            `next: set username and password of ${running.registry} to ones that it accepts; a token may have expired`,
+        );
+    });
+
+    it("says which settings are missing where nobody gave a password", async () => {
+        await expect(operations.create(inputs({ connection: { ca } }))).rejects.toThrow(
+            `next: set username and password of ${running.registry}, or run "docker login ${running.registry}"`,
+        );
+    });
+
+    it.each([
+        [{ ca: true, clientCertificate: false }, "would speak plain HTTP"],
+        [{ http: false, ca: false, clientCertificate: false }, "do not know the private authority"],
+    ])("is refused where the nodes were told %j", async (told, reason) => {
+        const promise = operations.create(inputs({ told }));
+        await expect(promise).rejects.toThrow(reason);
+        await expect(promise).rejects.toThrow("next: give the fleet the connection's own settings");
+    });
+
+    it("is fine where the nodes were told the same", async () => {
+        const told = { http: false, ca: true, clientCertificate: false };
+        await expect(operations.create(inputs({ told }))).resolves.toBeDefined();
+    });
+});
+
+describe("a token service that builds can't ask", () => {
+    let service: TokenService;
+    let ca: string;
+    beforeAll(async () => {
+        const authority = await createAuthority({ name: "room", days: 1 });
+        ca = authority.certificate;
+        const names = { dnsNames: ["localhost"], ipAddresses: ["127.0.0.1"] };
+        const tls = await issueCertificate({ authority, commonName: "server", usage: "server", ...names, days: 1 });
+        service = await startTokenService({}, tls, tls);
+    });
+    afterAll(() => service.stop());
+    const before = { ...process.env };
+    afterEach(() => {
+        process.env = { ...before };
+    });
+
+    it("is named when its authority is a private one, until the nodes ask or the system knows it", async () => {
+        const realm = new URL(service.realm);
+        const ask = () => clientTokenProblem("registry:5000", realm, { ca });
+        expect(await ask()).toMatchObject({
+            reason: expect.stringContaining(`builds ask ${realm.host} for a token`),
+            next: expect.stringContaining("BUILDKIT_NO_CLIENT_TOKEN=1"),
+        });
+        process.env.BUILDKIT_NO_CLIENT_TOKEN = "1";
+        expect(await ask()).toBeUndefined();
+        delete process.env.BUILDKIT_NO_CLIENT_TOKEN;
+        const folder = await mkdtemp(join(tmpdir(), "registry-check-"));
+        try {
+            await writeFile(join(folder, "ca.pem"), ca);
+            process.env.SSL_CERT_FILE = join(folder, "ca.pem");
+            expect(await ask()).toBeUndefined();
+        } finally {
+            await rm(folder, { recursive: true, force: true });
+        }
+    });
+
+    it("is named when it is the registry itself and wants a client certificate", async () => {
+        const clientCertificate = { certificate: "", privateKey: "" };
+        const ask = (realm: string) => clientTokenProblem("registry:5000", new URL(realm), { clientCertificate });
+        expect((await ask("https://registry:5000/token"))?.reason).toContain("without the client certificate");
+        expect(await ask("http://registry:5000/token")).toBeUndefined();
+    });
+
+    it.each([
+        ["https://10.1.2.3/token", true],
+        ["https://192.168.1.5:8443/token", true],
+        ["https://[fd00::1]/token", true],
+        ["https://8.8.8.8/token", false],
+        ["https://tokens.room/token", false],
+        ["https://10.0.0.1:5000/token", false],
+    ])("%s is at a private address that is not the registry's: %s", (realm, expected) => {
+        expect(toolTokenProblem("10.0.0.1:5000", new URL(realm)) !== undefined).toBe(expected);
+    });
+});
