@@ -1,3 +1,4 @@
+export { Emulation, type EmulationArgs, type EmulationTransform } from "./components/builders/emulation";
 export { ExternalFleet, type ExternalFleetArgs, type ExternalNode } from "./components/builders/external-fleet";
 export type { Fleet } from "./components/builders/fleet";
 export {
@@ -5,6 +6,8 @@ export {
     type LocalFleetArgs,
     type LocalFleetTransform,
 } from "./components/builders/local-fleet";
+export type * from "./components/builders/managed-args";
+export { ManagedFleet } from "./components/builders/managed-fleet";
 export type * from "./components/images/args";
 export { BuildMatrix } from "./components/images/build-matrix";
 export type * from "./components/images/cache-args";
@@ -18,6 +21,7 @@ export {
     type PlatformSbom,
     type PlatformVulnerabilities,
 } from "./components/images/multi-platform-image";
+export * from "./components/registry/image-mirror";
 export {
     LocalRegistry,
     type LocalRegistryArgs,
@@ -25,14 +29,32 @@ export {
 } from "./components/registry/local-registry";
 export type { NodeRegistry } from "./components/registry/node-registry";
 export { type RegistryArgs, RegistryConnection } from "./components/registry/registry-connection";
+export {
+    type GarbageCollectionArgs,
+    RegistryServer,
+    type RegistryServerArgs,
+    type RegistryServerTransform,
+    type RegistryTlsArgs,
+} from "./components/registry/registry-server";
 export type {
     ClientCertificateArgs,
     EcrAccessArgs,
     RegistryConnectionArgs,
+    RegistryCredentialArgs,
     Repository,
 } from "./components/registry/repository";
+export { type SshArgs, sshTarget } from "./components/ssh-args";
 export type { Transform } from "./components/transform";
 export type { AxisValue } from "./core/build-matrix";
 export { type Problem, SettingsError } from "./core/problems";
+export type { EmulationHandler, EmulatorArgs } from "./resources/binfmt-handlers";
+export type { DockerHost, DockerHostRegistry } from "./resources/buildx-builder";
 export { type ArchiveFormat, ImageArchive, type ImageArchiveArgs } from "./resources/image-archive";
+export {
+    ManagedHost,
+    type ManagedHostArgs,
+    type ManagedHostSettings,
+    type ManagedHostTls,
+} from "./resources/managed-host";
+export type { RegistryArtifactArgs } from "./resources/registry-service";
 export { SigningKey, type SigningKeyArgs } from "./resources/signing-key";

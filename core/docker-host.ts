@@ -37,7 +37,8 @@ export function planDockerBuilder(
     folder: string,
     read: (path: string) => string = (path) => path,
 ): DockerBuilderPlan {
-    const { registry, files } = nodeRegistries(settings.registries ?? {}, folder);
+    const registries = inOrder(settings.registries ?? {});
+    const { registry, files } = nodeRegistries(registries, folder);
     const configuration = buildkitdToml({
         // Its own default, which `buildctl dial-stdio` in the container dials.
         grpc: { address: ["unix:///run/buildkit/buildkitd.sock"] },
@@ -45,9 +46,7 @@ export function planDockerBuilder(
         registry,
     });
     const limits = driverOptions(settings);
-    const ownFiles = Object.keys(settings.registries ?? {})
-        .sort()
-        .flatMap((host) => (settings.registries?.[host]?.ca ?? []).map(read));
+    const ownFiles = Object.values(registries).flatMap(({ ca = [] }) => ca.map(read));
     // The folder is another one each time, and no part of what is made.
     const content = [limits, configuration.replaceAll(`${folder}/`, ""), files, ownFiles];
     const fingerprint = sha256(Buffer.from(JSON.stringify(content))).slice("sha256:".length, "sha256:".length + 32);
@@ -60,6 +59,13 @@ export function planDockerBuilder(
     };
 }
 
+/** With the names of all tables in order: the same settings are the same text. */
+function inOrder<T>(value: T): T {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+    const names = Object.keys(value).sort() as (keyof T)[];
+    return Object.fromEntries(names.map((name) => [name, inOrder(value[name])])) as T;
+}
+
 /** The container's name, as the driver makes it of the node's. */
 export const containerOf = (instance: string): string => `buildx_buildkit_${instance}`;
 
@@ -67,7 +73,6 @@ function workerOf({ maxParallelism, reservedSpace, maxUsedSpace, minFreeSpace }:
     return defined({ maxParallelism, reservedSpace, maxUsedSpace, minFreeSpace });
 }
 
-/** Sorted by name: the same settings are the same text. */
 function driverOptions(settings: DockerHostSettings): Record<string, string> {
     const { image, network, memory, memorySwap, cpus, cpuShares, cpuset, cgroupParent, restart } = settings;
     const quota = cpus === undefined ? {} : { "cpu-period": CPU_PERIOD, "cpu-quota": Math.round(cpus * CPU_PERIOD) };
@@ -79,11 +84,7 @@ function driverOptions(settings: DockerHostSettings): Record<string, string> {
             memorySwap === undefined || memorySwap === "unlimited" ? memorySwap && -1 : parseSize(memorySwap),
         ...Object.fromEntries(Object.entries(settings.env ?? {}).map(([name, value]) => [`env.${name}`, value])),
     });
-    return Object.fromEntries(
-        Object.entries(options)
-            .map(([name, value]): [string, string] => [name, String(value)])
-            .sort(([left], [right]) => (left < right ? -1 : 1)),
-    );
+    return inOrder(Object.fromEntries(Object.entries(options).map(([name, value]) => [name, String(value)])));
 }
 
 function defined<T extends object>(value: T): { [K in keyof T]?: Exclude<T[K], undefined> } {

@@ -24,7 +24,7 @@ const name = text('a name such as "team/app:1.4.2"', (value) => {
 });
 
 /** What is left on the machine that runs Pulumi, besides the image in the registry. */
-export const exports = late(
+export const imageExports = late(
     list(
         fields({
             format: choice(exportFormats).describe(

@@ -45,17 +45,21 @@ const node = fields({
 });
 
 const client = fields({
-    ca: pem("the authority of the nodes' certificates"),
-    certificate: pem("the client's certificate"),
-    privateKey: secretText("the client's private key, PEM"),
+    ca: pem("the authority of the nodes' certificates").describe("Authorities whose nodes are trusted, PEM"),
+    certificate: pem("the client's certificate").describe("PEM"),
+    privateKey: secretText("the client's private key, PEM").describe("PEM; secret"),
 });
 
-const schema = fields({
-    nodes: late(list(node, { of: "nodes", min: 1, identity: ({ name }) => name })).describe(
-        "Machines that run BuildKit",
-    ),
-    client: late(client).optional().describe("What lets in to `tcp://` nodes"),
-}).superRefine((value, ctx) => {
+/** The schema of a fleet of machines that somebody else runs. */
+export const externalFleetSettings = () =>
+    fields({
+        nodes: late(list(node, { of: "nodes", min: 1, identity: ({ name }) => name })).describe(
+            "Machines that run BuildKit",
+        ),
+        client: late(client).optional().describe("What lets in to `tcp://` nodes"),
+    }).superRefine(crossChecks, always);
+
+function crossChecks(value: unknown, ctx: z.core.$RefinementCtx<unknown>): void {
     if (!isTable(value)) return;
     const nodes: unknown[] = Array.isArray(value.nodes) ? value.nodes : [];
     const seen = new Map<string, number>();
@@ -87,7 +91,7 @@ const schema = fields({
             report(ctx, { found, expected, hint: `set ${expected}, or use ssh://` }, path("endpoint"));
         }
     }
-}, always);
+}
 
 function readable(value: unknown): Endpoint | undefined {
     if (typeof value !== "string") return undefined;
@@ -101,7 +105,7 @@ function readable(value: unknown): Endpoint | undefined {
 
 const isLoopback = (host: string) => host === "localhost" || host === "::1" || /^127(?:\.\d+){3}$/.test(host);
 
-export type ExternalFleetSettings = z.output<typeof schema>;
+export type ExternalFleetSettings = z.output<ReturnType<typeof externalFleetSettings>>;
 
 /**
  * Checks the settings of a fleet of machines that somebody else runs; {@link Unresolved} stands for what is not known yet.
@@ -109,5 +113,5 @@ export type ExternalFleetSettings = z.output<typeof schema>;
  * @throws SettingsError with every problem at once.
  */
 export function checkExternalFleetSettings(subject: string, value: unknown): Late<ExternalFleetSettings> {
-    return checkSettings(subject, schema, value);
+    return checkSettings(subject, externalFleetSettings(), value);
 }

@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { cacheFrom, cacheTo } from "./cache-settings";
-import { exports } from "./export-settings";
+import { type Duration, durationExpected, parseDuration } from "./duration";
+import { imageExports } from "./export-settings";
 import { sbom, scan, sign, test } from "./gate-settings";
 import { crossChecks } from "./image-checks";
-import { duration, place, platform, platformIdentity, repository, tag, unshown } from "./leaves";
+import { place, platform, platformIdentity, repository, tag, unshown } from "./leaves";
 import { FormatError } from "./problems";
 import { parseReference } from "./reference";
 import { always, choice, type Fault, faultIn, flag, late, secretText, text } from "./schema";
@@ -17,6 +18,13 @@ const target = text("a stage's name", (value) => {
         throw new FormatError(`${quote(value)} is not a stage`, "a name or a number from the Dockerfile");
     }
     return value;
+});
+
+const buildTimeout = text<Duration>(durationExpected, (value) => {
+    // None at all is what the engine makes of less.
+    if (parseDuration(value) < 1_000)
+        throw new FormatError(`${quote(value)} is no time to build in`, "at least a second");
+    return value as Duration;
 });
 
 const revision = text("a Git commit", (value) => {
@@ -137,7 +145,7 @@ export function imageSettings({ now = new Date() }: { now?: Date } = {}) {
         emulation: choice(["refuse", "allow"])
             .default("refuse")
             .describe("Whether a node of another architecture may emulate a platform; outputs name it"),
-        buildTimeout: duration
+        buildTimeout: buildTimeout
             .default("2 hours")
             .describe("After which a platform's build has failed; a node whose network is gone may say nothing at all"),
         test: test
@@ -147,7 +155,7 @@ export function imageSettings({ now = new Date() }: { now?: Date } = {}) {
             ),
         sbom: sbom.prefault({}).describe("The list of packages attested to each platform's image"),
         scan: scan(now).prefault({}).describe("What the scan of each platform refuses; `false` switches it off"),
-        exports,
+        exports: imageExports,
         sign: sign.describe("Who signs; `false` releases unsigned, and has to be written"),
         revision: revision.optional().describe("Git commit of the source, for the provenance"),
     }).superRefine(crossChecks, always);

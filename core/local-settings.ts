@@ -10,7 +10,8 @@ import { parseSettings } from "./settings";
 import { parseVersion, versionExpected } from "./tags";
 import { quote } from "./text";
 
-const repositoryName = text('a repository\'s name, such as "hello"', (value) => {
+/** A repository's name below a registry. */
+export const repositoryName = text('a repository\'s name, such as "hello"', (value) => {
     if (!isRepositoryName(value)) {
         const lower = value.toLowerCase();
         const hint = isRepositoryName(lower) ? `did you mean ${quote(lower)}?` : undefined;

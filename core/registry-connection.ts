@@ -14,6 +14,15 @@ export interface ClientCertificate {
     privateKey: string;
 }
 
+/** A password of one registry. */
+export interface RegistryCredential {
+    /** `host[:port]` */
+    address: string;
+    username: string;
+    /** A secret. */
+    password: string;
+}
+
 /** How a registry is reached: what every client of it, and the nodes, must know. Plain values, as operations get them. */
 export interface RegistryConnection {
     /** Plain HTTP; default false. */
@@ -26,6 +35,8 @@ export interface RegistryConnection {
     username?: string;
     /** A secret. */
     password?: string;
+    /** Of its mirrors: whoever builds hands them to the nodes, which ask those first. */
+    mirrorCredentials?: RegistryCredential[];
     /** The registry is Amazon's: its token takes the place of a password, and is asked for when it is needed. */
     ecr?: EcrAccess;
 }

@@ -5,7 +5,13 @@ import { withPublicAuthorities } from "./authorities";
 import { ecrCredentials } from "./aws/ecr";
 import { storeFolder } from "./buildx";
 import { writeFileAtomic } from "./files";
-import { type CredentialSource, RegistryClient, staticCredentials, writeDockerConfig } from "./registry";
+import {
+    type CredentialSource,
+    dockerConfigCredentials,
+    RegistryClient,
+    staticCredentials,
+    writeDockerConfig,
+} from "./registry";
 import { inTemporaryFolder } from "./temporary-folder";
 
 /** A client certificate as tools take it: two files, PEM. */
@@ -42,6 +48,23 @@ async function passwordOf(source: CredentialSource | undefined, registry: string
     return credential && "password" in credential ? credential : undefined;
 }
 
+/**
+ * What a private Docker configuration has to hold; undefined where the machine's own is to be used. A private one hides that, so
+ * what it has for the registry itself goes along with the mirrors' passwords; a token in it that is no password stays, alone.
+ */
+async function passwordsFor(
+    registry: string,
+    credential: { username: string; password: string } | undefined,
+    { mirrorCredentials = [] }: RegistryConnection,
+): Promise<Record<string, { username: string; password: string }> | undefined> {
+    const mirrors = Object.fromEntries(mirrorCredentials.map((mirror) => [mirror.address, mirror]));
+    if (credential) return { ...mirrors, [registry]: credential };
+    if (mirrorCredentials.length === 0) return undefined;
+    const known = await dockerConfigCredentials().get(registry);
+    if (!known) return mirrors;
+    return "password" in known ? { ...mirrors, [registry]: known } : undefined;
+}
+
 /** Our own client of a connection's registry; it has to be closed. */
 function clientOf(registry: string, connection: RegistryConnection, credentials = sourceOf(connection)) {
     const { plainHttp = false, ca, clientCertificate } = connection;
@@ -74,7 +97,8 @@ export async function withRegistry<T>(
     const client = clientOf(registry, connection, credentials);
     const access: RegistryAccess = { client, registry, path, plainHttp: connection.plainHttp ?? false, env: {} };
     try {
-        if (!credential && !ca && !clientCertificate) return await use(access);
+        const passwords = await passwordsFor(registry, credential, connection);
+        if (!passwords && !ca && !clientCertificate) return await use(access);
         return await inTemporaryFolder(async (folder) => {
             const write = (name: string, content: string): string => {
                 writeFileAtomic(join(folder, name), content, 0o600);
@@ -92,8 +116,8 @@ export async function withRegistry<T>(
             }
             // buildx would ask the token service itself, and shows it no certificate: the node has what it takes.
             if (ca || clientCertificate) access.env.BUILDKIT_NO_CLIENT_TOKEN = "1";
-            if (credential) {
-                await writeDockerConfig(folder, { [registry]: credential });
+            if (passwords) {
+                await writeDockerConfig(folder, passwords);
                 // buildx keeps its builders below Docker's configuration folder unless told otherwise.
                 access.env = { ...access.env, DOCKER_CONFIG: folder, BUILDX_CONFIG: storeFolder() };
             }

@@ -5,6 +5,7 @@ import { SettingsError } from "../core/problems";
 const programs: Record<string, () => (settings: unknown) => Promise<Record<string, unknown>>> = {
     local: () => require("./local").local,
     aws: () => require("./aws").aws,
+    onprem: () => require("./onprem").onprem,
 };
 
 /** `buildfleet:program` picks the program (default: the one named like the stack), `buildfleet:settings` are its settings. */

@@ -3,8 +3,8 @@ import type { NodeRegistrySettings } from "../../core/node-registries";
 import type { BuilderClient, BuilderNode } from "../../resources/buildx-builder";
 
 /**
- * Machines that run BuildKit. `LocalFleet` is one; any object of this shape is one, too: nodes that somebody else runs
- * need nothing but their addresses and a client certificate.
+ * Machines that run BuildKit. `LocalFleet` is one, `ExternalFleet` another, which checks what it is given; any object of this
+ * shape is one, too.
  */
 export interface Fleet {
     readonly nodes: pulumi.Input<pulumi.Input<BuilderNode>[]>;

@@ -19,6 +19,8 @@ export interface LocalFleetArgs {
     registries?: pulumi.Input<Record<string, pulumi.Input<NodeRegistry>>>;
     /** Build steps at a time on each node; default 4. */
     maxParallelism?: pulumi.Input<number>;
+    /** Builds at a time on each node, over all programs that use it; the others wait. Default no limit. */
+    maxBuilds?: pulumi.Input<number>;
     /** Folder for configuration, logs and caches, relative to the stack's program; default `.buildfleet/fleet/<name>`. */
     folder?: string;
     transform?: LocalFleetTransform;
@@ -61,6 +63,7 @@ export class LocalFleet extends pulumi.ComponentResource implements Fleet {
                 platforms: [platform],
                 // The name in its certificate: another node that got the same port does not pass for it.
                 serverName: node,
+                ...(args.maxBuilds === undefined ? {} : { maxBuilds: args.maxBuilds }),
             };
         });
         this.nodes = pulumi.output(nodes);

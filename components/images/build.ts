@@ -172,9 +172,10 @@ const dockerfileOf = (
 
 /** A password that was given goes to the build's session; otherwise Docker's own configuration is used. */
 function registriesOf({ connection, repository }: ResolvedSettings) {
-    return pulumi.all([connection, repository]).apply(([{ username, password }, name]) => {
-        if (username === undefined || password === undefined) return [];
-        return [{ address: name.slice(0, name.indexOf("/")), username, password: pulumi.secret(password) }];
+    return pulumi.all([connection, repository]).apply(([{ username, password, mirrorCredentials = [] }, name]) => {
+        const address = name.slice(0, name.indexOf("/"));
+        const own = username === undefined || password === undefined ? [] : [{ address, username, password }];
+        return [...own, ...mirrorCredentials].map((one) => ({ ...one, password: pulumi.secret(one.password) }));
     });
 }
 

@@ -90,13 +90,19 @@ export function resolveSettings(name: string, args: MultiPlatformImageArgs): Res
         const expected = "a repository in ECR (EcrRepository, or connection.ecr), or another scanner";
         throw new SettingsError(subject, [{ path: "scan.scanner", found: "ecr scans only what is in ECR", expected }]);
     }
+    const wantsCertificate = isPlain<RegistryConnectionArgs>(connection) && connection.clientCertificate !== undefined;
+    if (checked.scan !== false && checked.scan.scanner === "trivy" && wantsCertificate) {
+        const found = "trivy has no setting for a registry's client certificate";
+        throw new SettingsError(subject, [{ path: "scan.scanner", found, expected: "grype" }]);
+    }
     return {
         ...checked,
         fleet,
         repository: pulumi.output(target.name),
         connection: pulumi.secret(isPlain(connection) ? connection : pulumi.output(connection).apply(seen)),
         checkRegistry: "check" in target && target.check === true,
-        mayHaveCredentials: !isPlain(connection) || connection.username !== undefined,
+        mayHaveCredentials:
+            !isPlain(connection) || connection.username !== undefined || connection.mirrorCredentials !== undefined,
         ecr,
         context: args.context,
         contexts: args.contexts ?? {},

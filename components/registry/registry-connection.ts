@@ -20,7 +20,8 @@ export interface RegistryArgs {
     password?: pulumi.Input<string>;
     /**
      * What nodes ask first, in this order: `host[:port][/path]` over HTTPS with the system's authorities, or a connection that
-     * says how that mirror is reached. Only nodes read from mirrors, and they push to none.
+     * says how that mirror is reached; its password goes along with the builds of images in this registry. Only nodes read from
+     * mirrors, and they push to none.
      */
     mirrors?: (pulumi.Input<string> | RegistryConnection)[];
     /** What every repository in it starts with: a Harbor project, a repository of a Nexus with path-based routing. */
@@ -67,7 +68,7 @@ export class RegistryConnection {
         const { address, mirrors: _, pathPrefix, ...connection } = args;
         this.address = pulumi.output(address);
         this.#root = pathPrefix === undefined ? this.address : pulumi.interpolate`${address}/${pathPrefix}`;
-        this.connection = withSecrets(connection);
+        this.connection = { ...withSecrets(connection), ...passwordsOf(mirrors.filter(isConnection)) };
         this.nodeSettings = pulumi
             .all([
                 this.address,
@@ -114,6 +115,13 @@ const merged = (all: Record<string, NodeRegistrySettings>[]): Record<string, Nod
 
 const isConnection = (mirror: pulumi.Input<string> | RegistryConnection): mirror is RegistryConnection =>
     mirror instanceof RegistryConnection;
+
+function passwordsOf(mirrors: RegistryConnection[]): Pick<RegistryConnectionArgs, "mirrorCredentials"> {
+    const credentials = mirrors.flatMap(({ address, connection: { username, password } }) =>
+        username === undefined || password === undefined ? [] : [{ address, username, password }],
+    );
+    return credentials.length === 0 ? {} : { mirrorCredentials: pulumi.secret(credentials) };
+}
 
 function withSecrets(connection: RegistryConnectionArgs): RegistryConnectionArgs {
     const { password, clientCertificate } = connection;

@@ -16,6 +16,15 @@ export interface ClientCertificateArgs {
     privateKey: pulumi.Input<string>;
 }
 
+/** A password of one registry. */
+export interface RegistryCredentialArgs {
+    /** `host[:port]` */
+    address: pulumi.Input<string>;
+    username: pulumi.Input<string>;
+    /** A secret. */
+    password: pulumi.Input<string>;
+}
+
 /** How a registry is reached. */
 export interface RegistryConnectionArgs {
     /** Plain HTTP; default false. */
@@ -28,6 +37,11 @@ export interface RegistryConnectionArgs {
     username?: pulumi.Input<string>;
     /** A secret. */
     password?: pulumi.Input<string>;
+    /**
+     * Passwords of its mirrors, which nodes ask first and get from whoever builds; default what Docker's own configuration says.
+     * `RegistryConnection` sets it.
+     */
+    mirrorCredentials?: pulumi.Input<pulumi.Input<RegistryCredentialArgs>[]>;
     /**
      * The registry is Amazon's: whoever runs Pulumi gets a token with AWS credentials of their own when one is needed, and
      * it is renewed by itself; in place of `username` and `password`. `EcrRepository` sets it. It can hold outputs, but must

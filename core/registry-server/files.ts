@@ -70,7 +70,11 @@ export function registryFiles(settings: RegistryServerSettings): RegistryFile[] 
         { path: `${folder}/read-only.yml`, mode: "0640", content: configuration(settings, folder, true) },
         ...(users.length > 0 ? [secret(`${folder}/htpasswd`, users.join(""))] : []),
         ...(tls ? [secret(`${folder}/tls.crt`, tls.certificate), secret(`${folder}/tls.key`, tls.privateKey)] : []),
-        { path: `${units}/${unit}.service`, mode: "0644", content: filled("registry.service") },
+        {
+            path: `${units}/${unit}.service`,
+            mode: "0644",
+            content: filled("registry.service", { PORT: `${settings.port}` }),
+        },
         ...(garbageCollection
             ? ([
                   { path: `${scripts}/gc.sh`, mode: "0755", content: read("gc.sh") },

@@ -71,9 +71,15 @@ export function forward(
     let answered = false;
     up.on("response", (received: IncomingHttpHeaders, flags: number, raw?: string[]) => {
         answered = (flags & NGHTTP2_FLAG_END_STREAM) !== 0;
-        if (down.destroyed || down.closed) return;
+        if (down.destroyed || down.closed) {
+            up.resume();
+            return;
+        }
         const answer = raw ? headersOf(raw) : (received as OutgoingHttpHeaders);
         down.respond(answer, { endStream: answered, waitForTrailers: !answered });
+        // Not earlier: what is written before there is a head gets one of Node's own, and data may overtake this event.
+        if (answered) up.resume();
+        else up.pipe(down);
     });
     up.on("trailers", (received: IncomingHttpHeaders, _flags: number, raw?: string[]) => {
         trailers = raw ? headersOf(raw) : (received as OutgoingHttpHeaders);
@@ -83,7 +89,6 @@ export function forward(
         if (trailers) down.sendTrailers(trailers);
         else down.close(NGHTTP2_INTERNAL_ERROR);
     });
-    up.pipe(down);
     if (body) up.end(body);
     else down.pipe(up);
 

@@ -31,13 +31,6 @@ async function way({ endpoint, command }: BuildkitEndpoint): Promise<Relay> {
     return relay;
 }
 
-/** Closes the ways to nodes that were opened here. */
-export async function closeWays(): Promise<void> {
-    const open = [...relays.values()];
-    relays.clear();
-    await Promise.all(open.map(async (relay) => (await relay.catch(() => undefined))?.close()));
-}
-
 function dial({ tls }: BuildkitEndpoint, place: string): Socket {
     const parsed = parseEndpoint(place);
     if (parsed.kind === "unix") return connectTcp(parsed.path);
@@ -103,21 +96,25 @@ export async function connectNode(node: BuildkitEndpoint): Promise<ClientHttp2Se
  *
  * @param silent is told once, when an answer is overdue; the connection is closed then.
  */
-export async function watchNode(session: ClientHttp2Session, silent: (afterMs: number) => void): Promise<void> {
+export async function watchNode(
+    session: ClientHttp2Session,
+    silent: (afterMs: number) => void,
+    { everyMs = ASK_EVERY_MS, answerMs = ANSWER_MS } = {},
+): Promise<void> {
     const ended = new AbortController();
     session.once("close", () => ended.abort());
     while (!session.destroyed) {
-        await delay(ASK_EVERY_MS, undefined, { ref: false, signal: ended.signal }).catch(() => undefined);
+        await delay(everyMs, undefined, { ref: false, signal: ended.signal }).catch(() => undefined);
         if (session.destroyed || session.closed) return;
         const answered = await Promise.race([
             call(session, INFO, Buffer.alloc(0)).then(
                 () => true,
                 () => true,
             ),
-            delay(ANSWER_MS, false, { ref: false, signal: ended.signal }).catch(() => true),
+            delay(answerMs, false, { ref: false, signal: ended.signal }).catch(() => true),
         ]);
         if (answered) continue;
-        silent(ANSWER_MS);
+        silent(answerMs);
         session.destroy();
     }
 }

@@ -52,8 +52,7 @@ export const lockedMountRequest = (ContainerID: string, ID: string) =>
     });
 
 /** gRPC's status codes that are made or told apart here. */
-export const CANCELLED = 1;
-export const UNKNOWN = 2;
+const CANCELLED = 1;
 export const UNAVAILABLE = 14;
 
 export class GrpcError extends Error {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import pLimit from "p-limit";
 import type { Digest } from "../../core/digest";
 import { formatSize } from "../../core/size";
@@ -79,7 +80,10 @@ class CopyRun {
     constructor(
         readonly source: Source,
         readonly target: Target,
-    ) {}
+    ) {
+        // Every request of the run listens to it.
+        setMaxListeners(0, this.#stop.signal);
+    }
 
     async all(images: readonly PlannedImage[], needs: ReadonlyMap<Digest, Need>): Promise<void> {
         const limit = pLimit(AT_A_TIME);

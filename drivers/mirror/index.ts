@@ -13,6 +13,7 @@ import { type ImageRequest, planImages } from "./plan";
 import { RegistrySource, RegistryTarget } from "./registry-places";
 
 export type { Amount, Copied } from "./copy";
+export { layoutName } from "./layout-places";
 export { MissingError } from "./plan";
 
 /** One end of a mirror: a registry (`host[:port]`), or a layout. */

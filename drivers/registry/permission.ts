@@ -6,8 +6,8 @@ import { header, resolveLocation } from "./transport";
 const SMALL = 64 * 1024;
 
 /**
- * Asks for the right to push in the one way that every registry has: an upload is opened and cancelled, and nothing is sent. A
- * registry that can't cancel one (404, 405) purges it.
+ * Asks for the right to push in the one way that every registry has: an upload is opened and cancelled, and nothing is sent. Where
+ * it can't be cancelled (404, 405), or not by who may not delete (401, 403: distribution), the registry purges it.
  */
 export function checkPush(session: RegistrySession, repository: string, { signal }: CallOptions): Promise<void> {
     const scopes = push(repository);
@@ -18,7 +18,7 @@ export function checkPush(session: RegistrySession, repository: string, { signal
             method: "DELETE",
             target: resolveLocation(header(opened.headers, "location"), "POST", opened.url),
             limit: SMALL,
-            expect: [200, 202, 204, 404, 405],
+            expect: [200, 202, 204, 401, 403, 404, 405],
             scopes,
             signal,
         });

@@ -62,7 +62,7 @@ export class TrivyScanner implements Scanner {
         const maxAgeDays = request.database.maxAgeDays ?? DEFAULT_MAX_AGE_DAYS;
         if (request.asksForClientCertificate) {
             throw new Error(
-                "trivy can't show a registry a client certificate (its --client-cert is for a trivy server); " +
+                "trivy has no setting for a registry's client certificate; " +
                     'choose scan.scanner: "grype", which reads the bill of materials',
             );
         }

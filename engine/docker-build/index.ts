@@ -30,6 +30,9 @@ const OUTPUTS = { contextHash: UNKNOWN, digest: UNKNOWN, ref: UNKNOWN };
 
 type Completed = ReturnType<typeof withDefaults>;
 
+/** Node's timers take no more (24.8 days), and fire at once instead. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 export const createDockerBuild: ProviderFactory = async (host, version) => {
     if (version && version !== VERSION) {
         throw new Error(`docker-build ${version} was asked for; this engine stands in for ${VERSION} only`);
@@ -163,7 +166,7 @@ class DockerBuild implements Provider {
         // Not AbortSignal.timeout: Node collects it as garbage where only AbortSignal.any refers to it, and it never fires.
         const late = new AbortController();
         const overdue = () => late.abort(new Error(`context deadline exceeded: the build took over ${timeout} s`));
-        const timer = timeout > 0 ? setTimeout(overdue, timeout * 1000) : undefined;
+        const timer = timeout > 0 ? setTimeout(overdue, Math.min(timeout * 1000, LONGEST_TIMER_MS)) : undefined;
         try {
             return await build(image, {
                 directory: this.host.programDirectory,

@@ -1,6 +1,7 @@
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { parseDigest } from "../../core/digest";
+import { exportFormats } from "../../core/export-settings";
 import { Platform } from "../../core/platform";
 import { FormatError } from "../../core/problems";
 import { parseReference } from "../../core/reference";
@@ -109,10 +110,12 @@ function checkName(name: string, format: ArchiveFormat): void {
 }
 
 function problems({ format, path, platform, name, builder, image }: Inputs): Failure[] {
-    const formats = ["docker", "oci", "oci-folder", "tar", "local"];
-    if (!isUnknown(format) && !formats.includes(format))
+    if (!isUnknown(format) && !exportFormats.includes(format))
         return [
-            { property: "format", reason: `${JSON.stringify(format)} is none; expected one of ${formats.join(", ")}` },
+            {
+                property: "format",
+                reason: `${JSON.stringify(format)} is none; expected one of ${exportFormats.join(", ")}`,
+            },
         ];
     const isRoot = format === "tar" || format === "local";
     const given = (value: string) => value !== "" && !isUnknown(value);

@@ -26,8 +26,9 @@ export async function bring(from: RegistryAccess, image: Found, to: RegistryAcce
 }
 
 async function bringPart(from: RegistryAccess, image: Found, part: Part, { client, path, registry }: RegistryAccess) {
-    if (await client.headBlob(path, part.digest)) return;
+    // Within a registry the mount alone says that it is there.
     if (from.registry === registry && (await client.mountBlob(path, part.digest, image.path))) return;
+    if (await client.headBlob(path, part.digest)) return;
     const blob = { digest: parseDigest(part.digest), size: part.size };
     const check = new BlobCheck(blob);
     const upload = client.uploadBlob(path, blob);

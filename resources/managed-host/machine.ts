@@ -52,6 +52,14 @@ export async function uninstall(session: SshSession, owner: string, timeoutMs: n
     ]);
 }
 
+/** Until systemd has forgotten the unit: one that failed, or has just ended, still has the name. */
+const AWAIT_END = [
+    `while [ "$(systemctl show --property=LoadState --value ${UNIT}.service)" != not-found ]; do`,
+    `    systemctl reset-failed ${UNIT}.service 2>/dev/null || true`,
+    "    sleep 0.2",
+    "done",
+].join("\n");
+
 type Files = Parameters<SshSession["writeFiles"]>[0];
 
 /** Stages files and has systemd run a script among them: once it runs, it comes to its end without us. */
@@ -64,7 +72,7 @@ async function change(
 ): Promise<void> {
     // What a run that was killed has asked for comes to its end first.
     const stageScript = [
-        `while systemctl --quiet is-active ${UNIT}.service; do sleep 1; done`,
+        AWAIT_END,
         "umask 077",
         `find /run -maxdepth 1 -name '${STAGE.replace("/run/", "")}.*' -mmin +1440 -exec rm -rf {} +`,
         `mktemp --directory ${STAGE}.XXXXXX`,
@@ -80,6 +88,7 @@ async function change(
         `    "$stage" ${word(script)} || status=$?`,
         'cat "$stage/log" 2>/dev/null || true',
         'rm -rf "$stage"',
+        AWAIT_END,
         "exit $status",
     ].join("\n");
     try {

@@ -96,8 +96,7 @@ export const operations = defineOperations<Inputs, State>({
         return { id: `${inputs.owner}`, outs: await install(inputs) };
     },
     async changes(known, inputs) {
-        // How it is reached and when a drain gives up is not on the machine, or not of it alone.
-        const changed = changedInputs(known, inputs, ["ssh"]);
+        const changed = changedInputs(known, inputs);
         if (changed.length > 0 || isUnknown(inputs)) return changed;
         const plan = planOf(inputs);
         // Another version of this library has other files for the same settings.

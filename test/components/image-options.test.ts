@@ -266,6 +266,7 @@ describe("transform", () => {
         signature: ["Signature app-signature "],
         verification: ["Verification app-verification "],
         promotion: ["TagPromotion app-promotion "],
+        export: ["ImageArchive app-export-app-tar app-tar"],
     };
 
     it.each(Object.keys(EXPECTED) as (keyof ImageTransform)[])("has the last word on %s", async (child) => {
@@ -273,6 +274,7 @@ describe("transform", () => {
         const mark = (args: any, name = "") => ({ ...args, marked: name });
         const { resources } = await declareImage({
             gitTags: {},
+            exports: [{ format: "oci", path: "app.tar" }],
             repository: {
                 name: "registry.example.com/app",
                 connection: { ecr: { region: "eu-central-1" } },

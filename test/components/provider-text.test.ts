@@ -21,16 +21,38 @@ const kebab = (type: string) => type.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "-").toL
 
 /** A program that has a resource of every kind. */
 function everything(
-    { LocalRegistry, LocalFleet, SigningKey, MultiPlatformImage }: typeof sources,
+    {
+        Emulation,
+        ImageMirror,
+        ManagedFleet,
+        RegistryServer,
+        LocalRegistry,
+        LocalFleet,
+        SigningKey,
+        MultiPlatformImage,
+    }: typeof sources,
     Fleet: typeof Ec2Fleet,
 ) {
     new Fleet("cloud", { access: { mode: "ssm" }, subnets, nodes: { arm64: { capacity: "spot" } } });
+    new Emulation("arm", { platforms: ["linux/arm64"] });
+    const artifact = { url: "https://mirror.room/registry", sha256: "a".repeat(64) };
+    new ManagedFleet("hosts", { hosts: { arm: { ssh: { host: "arm.room" }, architecture: "arm64" } } });
+    new RegistryServer("room", { ssh: { host: "store.room" }, address: "store.room:5000", artifact });
     const registry = new LocalRegistry("registry");
     const fleet = new LocalFleet("builders", { registries: registry.nodeSettings });
     const key = new SigningKey("key");
+    new ImageMirror("mirror", { images: { debian: "debian:12" }, to: { registry } });
     const connection = { plainHttp: true, ecr: { region: "eu-central-1" } };
     const repository = { ...registry.repository("app"), connection, check: true };
-    const image = { fleet, repository, context: ".", platforms: ["linux/arm64"], gitTags: {}, sign: { key } };
+    const image = {
+        fleet,
+        repository,
+        context: ".",
+        platforms: ["linux/arm64"],
+        gitTags: {},
+        sign: { key },
+        exports: [{ format: "oci" as const, path: "app.tar" }],
+    };
     return new MultiPlatformImage("app", image).ref;
 }
 

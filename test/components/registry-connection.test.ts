@@ -50,10 +50,22 @@ describe("RegistryConnection", () => {
             address: pulumi.output("10.0.0.5"),
             plainHttp: true,
             pathPrefix: "library/room",
-            mirrors: ["cache.room", new RegistryConnection("cache", { address: "cache:5001", ca, pathPrefix: "hub" })],
+            mirrors: [
+                "cache.room",
+                new RegistryConnection("cache", {
+                    address: "cache:5001",
+                    ca,
+                    pathPrefix: "hub",
+                    username: "a",
+                    password: "b",
+                }),
+            ],
         });
         expect(result.name).toBe("10.0.0.5/library/room/team/app");
-        expect(result.reached).toEqual({ plainHttp: true });
+        expect(result.reached).toEqual({
+            plainHttp: true,
+            mirrorCredentials: [{ address: "cache:5001", username: "a", password: "b" }],
+        });
         expect(result.nodes).toEqual({
             "10.0.0.5": { http: true, mirrors: ["cache.room", "cache:5001/hub"] },
             "cache:5001": { http: false, caPem: ca },
@@ -112,6 +124,23 @@ describe("an image in a RegistryConnection", () => {
         const image = find(resources, "app-image-linux-amd64");
         expect(image.dependsOn).toContain("app-registry");
         expect(image.inputs.registries).toEqual([{ address: "registry.room", username: "a", password: "b" }]);
+    });
+
+    it("is built with its mirrors' passwords", async () => {
+        const cache = new RegistryConnection("cache", { address: "cache.room:5001", username: "c", password: "d" });
+        const origin = new RegistryConnection("room", { address: "registry.room", mirrors: [cache, "other.room"] });
+        const { resources } = await declareImage({ repository: origin.repository("team/app") });
+        const image = find(resources, "app-image-linux-amd64");
+        expect(image.inputs.registries).toEqual([{ address: "cache.room:5001", username: "c", password: "d" }]);
+        expect(image.secrets).toContain("registries");
+    });
+
+    it("is not scanned by trivy where the registry wants a client certificate", async () => {
+        const repository = new RegistryConnection("room", { address: "r", clientCertificate }).repository("app");
+        await expect(declareImage({ repository, scan: { scanner: "trivy" } })).rejects.toThrow(
+            "scan.scanner: trivy has no setting for a registry's client certificate; expected grype",
+        );
+        await expect(declareImage({ repository, scan: { scanner: "grype" } })).resolves.toBeDefined();
     });
 
     it("is compared with what the fleet's nodes were told", async () => {

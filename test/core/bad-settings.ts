@@ -225,6 +225,13 @@ export const badImageSettings: BadSetting[] = [
     bad("emulation", { emulation: "alow" }, "emulation", '"alow" is not one of', 'did you mean "allow"?'),
     bad("emulation as switch", { emulation: true }, "emulation", "found a boolean", '"refuse" or "allow"'),
     bad("a build's timeout", { buildTimeout: "1h" }, "buildTimeout", '"1h" is not', 'did you mean "1 hour"?'),
+    bad(
+        "no time to build in",
+        { buildTimeout: "0 seconds" },
+        "buildTimeout",
+        '"0 seconds" is no time to build in',
+        "at least a second",
+    ),
     bad("test as text", { test: "/app --version" }, "test", "found text", "false or a table of settings"),
     bad(
         "test without a command",

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -133,6 +133,12 @@ describe("trivy, played by a stand-in that writes a report of the documented sch
         expect(call).toContain("TRIVY=TRIVY_DB_REPOSITORY=mirror.example.com/trivy-db");
         expect(call).not.toContain("TRIVY_IGNORE_UNFIXED");
         expect(call).not.toContain("--insecure");
+    });
+
+    it("is not asked where the registry wants a client certificate, which it has no setting for", async () => {
+        trivy();
+        await expect(scan({ ...request, asksForClientCertificate: true })).rejects.toThrow('scan.scanner: "grype"');
+        expect(existsSync(join(root, "calls"))).toBe(false);
     });
 
     it("may use plain HTTP for the image, never for its database", async () => {

@@ -75,15 +75,6 @@ describe("a fleet of Docker daemons", () => {
         expect(await dockerd.containers()).toEqual([]);
     }, 60_000);
 
-    it("refuses a platform that its host would emulate, unless that is allowed", async () => {
-        const run = await stack.run("up", { ...settings, emulation: "refuse" });
-        expect(run.exitCode).toBe(1);
-        expect(run.errors.map(({ message }) => message).join("\n")).toContain(
-            `room (${dockerd.endpoint}): is linux/${native} and would emulate linux/${foreign}`,
-        );
-        expect(await tagged()).toBe(undefined);
-    }, 60_000);
-
     it("releases an image that BuildKit in a container built, with BuildKit's image from the private registry", async () => {
         released = await stack.up(settings);
         const { platforms, ref, digest, publicKey } = released.outputs;
@@ -95,7 +86,7 @@ describe("a fleet of Docker daemons", () => {
         expect(await isSigned(ref, publicKey)).toBe(true);
         expect(await dockerd.containers()).toEqual([CONTAINER]);
         expect((await dockerd.container(CONTAINER))?.Config.Image).toBe(settings.image);
-        expect(dockerd.docker("exec", CONTAINER, "buildctl", "debug", "histories")).toContain("Completed");
+        expect(dockerd.docker("exec", CONTAINER, "buildctl", "debug", "histories")).toContain("COMPLETE");
         expect((await stack.up(settings)).did).toEqual([]);
     }, 120_000);
 
@@ -105,7 +96,6 @@ describe("a fleet of Docker daemons", () => {
         expect(run.did).toEqual(expect.arrayContaining([`update app-builder-linux-${native}`]));
         expect(run.did.every((step) => step.startsWith("update app-builder-"))).toBe(true);
         expect(run.outputs.digest).toBe(released.outputs.digest);
-        expect((await stack.up(settings)).did).toEqual([]);
     }, 60_000);
 
     it("builds on in a container with other limits", async () => {

@@ -1,4 +1,6 @@
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
+import { readFileSync, rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { withRegistry } from "../../drivers/registry-access";
 import { type Inputs, operations as imageIndex } from "../../resources/image-index/operations";
@@ -20,15 +22,22 @@ const digestOf = (bytes: string | Buffer) => `sha256:${createHash("sha256").upda
 
 describe("the index of a release", () => {
     // Signing and gates are not looked at here: the index is the same with and without.
-    const stack = new TestStack(MAIN_PROGRAM);
+    const stack = new TestStack(`${MAIN_PROGRAM}\nmodule.exports.exports = image.exports;`);
+    let settings: object;
     let released: Run;
     let name: string;
     let repository: RepositoryView;
 
     beforeAll(async () => {
-        const image = { platforms: PLATFORMS, annotations: ANNOTATIONS, scan: false, sbom: false, sign: false };
+        const exports = [
+            { format: "oci", path: "out/app.tar" },
+            { format: "local", path: "out/root", platform: "linux/arm64" },
+        ];
+        const off = { scan: false, sbom: false, sign: false };
+        const image = { platforms: PLATFORMS, annotations: ANNOTATIONS, exports, ...off };
         writeAppContext(stack.path("app"));
-        released = await stack.up({ registry: { port: await freePort() }, image });
+        settings = { registry: { port: await freePort() }, image };
+        released = await stack.up(settings);
         [name = ""] = released.outputs.ref.split("@");
         repository = new RepositoryView(name);
     }, 120_000);
@@ -155,6 +164,27 @@ describe("the index of a release", () => {
             expect(`${os}/${architecture}`).toBe(platform);
         }
     });
+
+    it("is on this machine, too, as its exports say, and again when they are gone", async () => {
+        const [archive, root] = released.outputs.exports;
+        expect(archive.digest).toBe(digestOf(readFileSync(stack.path("out/app.tar"))));
+        const args = [
+            "copy",
+            "--insecure-policy",
+            "--all",
+            "--preserve-digests",
+            `oci-archive:${stack.path("out/app.tar")}`,
+        ];
+        execFileSync("skopeo", [...args, `dir:${stack.path("copied")}`], { stdio: "pipe" });
+        expect(digestOf(readFileSync(stack.path("copied/manifest.json")))).toBe(digest());
+        const elf = readFileSync(stack.path("out/root/app"));
+        expect(elf.readUInt16LE(18)).toBe(ELF_MACHINES["linux/arm64"]);
+
+        rmSync(stack.path("out/root/hello.txt"));
+        const mended = await stack.up(settings);
+        expect(mended.did).toEqual(["update app-export-out-root"]);
+        expect(mended.outputs.exports).toEqual([archive, root]);
+    }, 120_000);
 
     it("is made of children whose steps ran on the node that the outputs name, and on no other", async () => {
         const nodes: FleetNode[] = released.outputs.nodes;

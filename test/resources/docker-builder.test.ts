@@ -1,5 +1,6 @@
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -8,9 +9,13 @@ import { parse } from "smol-toml";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { buildDockerfile } from "../../drivers/buildx";
 import { listenToProgress } from "../../drivers/progress";
-import { findTool } from "../../drivers/tools";
+import { RegistryClient } from "../../drivers/registry";
+import { createAuthority, issueCertificate } from "../../drivers/x509";
 import { type Inputs, operations } from "../../resources/buildx-builder/operations";
+import { RoomAccess } from "../support/builder-host";
 import { pushBuildkitImage } from "../support/buildkit-image";
+import { freePort } from "../support/buildkitd";
+import { pushDebianImage } from "../support/debian-image";
 import { Dockerd } from "../support/dockerd";
 import { type RunningRegistry, startRegistry } from "../support/registry";
 
@@ -42,6 +47,46 @@ afterAll(async () => {
     rmSync(store, { recursive: true, force: true });
 });
 beforeEach(() => rmSync(store, { recursive: true, force: true }));
+
+/** sshd as the host's owner would have it: `docker` on the PATH, and where it finds the daemon. */
+async function startSshd(
+    port: number,
+    { hostKey, authorizedKeys }: { hostKey: string; authorizedKeys: string },
+    env: Record<string, string>,
+) {
+    const folder = mkdtempSync(join(tmpdir(), "docker-host-sshd-"));
+    const config = [
+        `ListenAddress 127.0.0.1:${port}`,
+        `HostKey ${hostKey}`,
+        `AuthorizedKeysFile ${authorizedKeys}`,
+        ...["StrictModes no", "UsePAM no", "PasswordAuthentication no", "PidFile none"],
+        `SetEnv ${Object.entries({ PATH: "/usr/bin:/bin", ...env })
+            .map(([name, value]) => `${name}=${value}`)
+            .join(" ")}`,
+        "",
+    ];
+    writeFileSync(join(folder, "sshd_config"), config.join("\n"));
+    // Debian's package leaves it to the unit.
+    mkdirSync("/run/sshd", { recursive: true });
+    const command = ["--pdeathsig", "KILL", "/usr/sbin/sshd", "-D", "-e", "-f", join(folder, "sshd_config")];
+    const child = spawn("setpriv", command, { stdio: ["ignore", "ignore", "pipe"] });
+    await new Promise<void>((resolve, reject) => {
+        let log = "";
+        child.stderr.setEncoding("utf8").on("data", (text: string) => {
+            log += text;
+            if (log.includes("Server listening on")) resolve();
+        });
+        child.once("exit", () => reject(new Error(`sshd does not listen:\n${log}`)));
+    });
+    return {
+        async stop() {
+            const ended = once(child, "exit");
+            child.kill("SIGKILL");
+            await ended;
+            rmSync(folder, { recursive: true, force: true });
+        },
+    };
+}
 
 type Docker = NonNullable<Inputs["nodes"][0]["docker"]>;
 
@@ -75,6 +120,15 @@ const container = async () => {
     if (!found) throw new Error(`no container ${CONTAINER}`);
     return found;
 };
+/** `buildkitd.toml` as the container has it. */
+function configuration() {
+    const tar = dockerd.docker("cp", `${CONTAINER}:/etc/buildkit/buildkitd.toml`, "-");
+    // One file: its header has 512 bytes, and zeros fill up the rest.
+    return parse(tar.slice(512).replace(/\0+$/, "")) as {
+        registry?: Record<string, object>;
+        worker?: { oci?: Record<string, unknown> };
+    };
+}
 const build = (dockerfile: string) => buildDockerfile({ builder: "app-linux", platform: native, dockerfile });
 const HELLO = "FROM scratch\nCOPY <<EOF /hello\nhello\nEOF\n";
 /** Every layer was taken from the node's cache. */
@@ -89,10 +143,7 @@ describe("a builder in a container of a Docker daemon", () => {
         expect(made.Config.Env).toContain("NO_PROXY=a,b");
         expect(made.HostConfig).toMatchObject({ Memory: 2 ** 30, CpuQuota: 150_000, CpuPeriod: 100_000 });
         expect(made.HostConfig.NetworkMode).toBe("host");
-        const toml = dockerd.docker("cp", `${CONTAINER}:/etc/buildkit/buildkitd.toml`, "-");
-        expect(parse(toml.slice(512).replace(/\0+$/, ""))).toMatchObject({
-            registry: { [registry.registry]: { http: true } },
-        });
+        expect(configuration().registry).toMatchObject({ [registry.registry]: { http: true } });
         expect(statSync(entry()).mode & 0o777).toBe(0o600);
         expect(await changes(state)).toBe(false);
         expect((await container()).Id).toBe(made.Id);
@@ -112,30 +163,14 @@ describe("a builder in a container of a Docker daemon", () => {
     });
 
     it.each<[string, () => unknown, { sameContainer: boolean }]>([
-        ["the container is gone", () => dockerd.remove(CONTAINER), { sameContainer: false }],
-        ["the container is stopped", () => dockerd.docker("stop", CONTAINER), { sameContainer: true }],
+        ["gone", () => dockerd.remove(CONTAINER), { sameContainer: false }],
+        ["stopped", () => dockerd.docker("stop", "--time", "1", CONTAINER), { sameContainer: true }],
         [
-            "somebody changed its limits",
+            "given other limits by somebody",
             () => dockerd.docker("update", "--memory", "2g", "--memory-swap", "4g", CONTAINER),
             { sameContainer: false },
         ],
-        ["the whole store is gone", () => rmSync(store, { recursive: true }), { sameContainer: true }],
-        ["the entry is half a file", () => writeFileSync(entry(), '{"Name":"app-li'), { sameContainer: true }],
-        [
-            "the entry has no configuration any more",
-            () => {
-                const value = JSON.parse(readFileSync(entry(), "utf8"));
-                value.Nodes[0].Files = {};
-                writeFileSync(entry(), JSON.stringify(value));
-            },
-            { sameContainer: true },
-        ],
-        [
-            "the entry has another driver",
-            () => writeFileSync(entry(), JSON.stringify({ Name: "app-linux", Driver: "remote", Nodes: [{}] })),
-            { sameContainer: true },
-        ],
-    ])("is mended where %s, and keeps its cache", async (_case, damage, { sameContainer }) => {
+    ])("has its container mended when it is %s, and keeps its cache", async (_case, damage, { sameContainer }) => {
         const state = await register();
         await build(HELLO);
         const { Id } = await container();
@@ -147,23 +182,55 @@ describe("a builder in a container of a Docker daemon", () => {
         expect(isCached(await build(HELLO))).toBe(true);
     });
 
-    it.each<[string, () => Docker]>([
-        ["the image", () => ({ image: otherImage })],
-        ["the configuration", () => ({ maxParallelism: 3 })],
-        ["a limit", () => ({ cpus: 1 })],
-    ])("is made anew where %s is another one, and keeps its cache", async (_case, more) => {
+    it("has its registration mended, whatever is wrong with it, and its container left alone", async () => {
+        const edit = (
+            change: (value: { Nodes: { Files: object; DriverOpts: object; Endpoint: string }[] }) => void,
+        ) => {
+            const value = JSON.parse(readFileSync(entry(), "utf8"));
+            change(value);
+            writeFileSync(entry(), JSON.stringify(value));
+        };
+        const wrongs: [string, () => void][] = [
+            ["no store", () => rmSync(store, { recursive: true })],
+            ["half a file", () => writeFileSync(entry(), '{"Name":"app-li')],
+            ["no configuration", () => edit(({ Nodes: [node] }) => node && Object.assign(node, { Files: {} }))],
+            [
+                "another limit",
+                () => edit(({ Nodes: [node] }) => node && Object.assign(node.DriverOpts, { memory: "5" })),
+            ],
+            [
+                "another daemon",
+                () => edit(({ Nodes: [node] }) => node && Object.assign(node, { Endpoint: "unix:///x" })),
+            ],
+            ["a second node", () => edit(({ Nodes }) => Nodes.push(Nodes[0] as (typeof Nodes)[0]))],
+            ["another driver", () => edit((value) => Object.assign(value, { Driver: "remote" }))],
+        ];
         const state = await register();
-        await build(HELLO);
         const { Id } = await container();
-        expect(await changes(state, more())).toBe(true);
-        const changed = await update(state, more());
-        expect(await changes(changed, more())).toBe(false);
-        const made = await container();
-        expect(made.Id).not.toBe(Id);
-        expect(made.Config.Image).toBe(more().image ?? image);
-        expect(made.HostConfig.CpuQuota).toBe((more().cpus ?? 1.5) * 100_000);
-        const toml = dockerd.docker("exec", CONTAINER, "buildctl", "debug", "workers", "--verbose");
-        expect(toml).toContain(native);
+        for (const [wrong, damage] of wrongs) {
+            damage();
+            expect(await changes(state), wrong).toBe(true);
+            await update(state);
+            expect(await changes(state), wrong).toBe(false);
+        }
+        expect((await container()).Id).toBe(Id);
+        await build(HELLO);
+    });
+
+    it("is made anew where image, configuration or limits are others, and keeps its cache", async () => {
+        let state = await register();
+        await build(HELLO);
+        for (const more of [{ image: otherImage }, { maxParallelism: 3 }, { cpus: 1 }]) {
+            const { Id } = await container();
+            expect(await changes(state, more)).toBe(true);
+            state = await update(state, more);
+            expect(await changes(state, more)).toBe(false);
+            const made = await container();
+            expect(made.Id).not.toBe(Id);
+            expect(made.Config.Image).toBe(more.image ?? image);
+            expect(made.HostConfig.CpuQuota).toBe((more.cpus ?? 1.5) * 100_000);
+            expect(configuration().worker?.oci?.["max-parallelism"]).toBe(more.maxParallelism);
+        }
         expect(isCached(await build(HELLO))).toBe(true);
     });
 
@@ -175,6 +242,7 @@ describe("a builder in a container of a Docker daemon", () => {
             asked = resolve;
         });
         const server = createServer((_request, response) => asked(response)).listen(0, "127.0.0.1");
+        await once(server, "listening");
         const { port } = server.address() as AddressInfo;
         const built = build(`FROM scratch\nADD http://127.0.0.1:${port}/late /late\n`);
         const response = await request;
@@ -214,9 +282,6 @@ describe("a builder in a container of a Docker daemon", () => {
         const { Config } = await container();
         await dockerd.remove(CONTAINER);
         const marker = Config.Env.find((variable) => variable.startsWith("BUILDFLEET_SETTINGS=")) ?? "";
-        dockerd.docker("create", "--name", CONTAINER, "--env", marker, "--network", "host", image);
-        await build(HELLO).catch(() => undefined);
-        await dockerd.remove(CONTAINER);
         dockerd.docker("create", "--name", CONTAINER, "--env", marker, "--network", "host", image);
         const state = await register();
         expect(await changes(state)).toBe(false);
@@ -260,10 +325,72 @@ describe("a builder in a container of a Docker daemon", () => {
         expect(await dockerd.volumes()).toContain(VOLUME);
     });
 
-    it("needs nothing but what buildx itself finds: its own tools see the same builder", async () => {
-        await register();
-        const said = execFileSync(findTool("docker-buildx"), ["inspect", "app-linux"], { encoding: "utf8" });
-        expect(said).toMatch(/Driver:\s+docker-container/);
-        expect(said).toMatch(/Status:\s+running/);
+    it("pulls from a registry with a private authority that asks for a client certificate", async () => {
+        const authority = await createAuthority({ name: "room", days: 1 });
+        const issue = (usage: "server" | "client") =>
+            issueCertificate({ authority, commonName: usage, usage, ipAddresses: ["127.0.0.1"], days: 1 });
+        const { certificate, privateKey } = await issue("client");
+        const ca = authority.certificate;
+        const secured = await startRegistry({ tls: { ...(await issue("server")), clientCa: ca } });
+        try {
+            const address = secured.registry;
+            const client = new RegistryClient({
+                registry: address,
+                ca,
+                clientCert: certificate,
+                clientKey: privateKey,
+            });
+            const { reference } = await pushDebianImage(client, "base", [], native.split("/")[1]);
+            await client.close();
+            const pull = `FROM ${reference}\n`;
+            const state = await register();
+            await expect(build(pull)).rejects.toThrow(/failed to resolve source metadata/);
+            const more = {
+                registries: { [address]: { http: false, caPem: ca, clientCertificate: { certificate, privateKey } } },
+            };
+            await update(state, more);
+            await build(pull);
+            expect(await changes(state, more)).toBe(false);
+        } finally {
+            await secured.stop();
+        }
+    });
+
+    it("is made on a daemon that is reached by ssh, too, from a host whose key is known", async () => {
+        const access = new RoomAccess();
+        const path = process.env.PATH;
+        const port = await freePort();
+        const sshd = await startSshd(port, access.hostFiles, { DOCKER_HOST: dockerd.endpoint });
+        try {
+            process.env.PATH = `${access.path}:${path}`;
+            const node = { name: "room", endpoint: `ssh://root@127.0.0.1:${port}`, docker: docker() };
+            await expect(register({}, { nodes: [node] })).rejects.toThrow(/Host key verification failed/);
+            access.trust(`[127.0.0.1]:${port}`);
+            const state = await register({}, { nodes: [node] });
+            expect(state).toMatchObject({ endpoint: node.endpoint, nativePlatform: native });
+            await build(HELLO);
+            expect(await changes(state, {}, { nodes: [node] })).toBe(false);
+            await dockerd.remove(CONTAINER);
+            expect(await changes(state, {}, { nodes: [node] })).toBe(true);
+            await update(state, {}, { nodes: [node] });
+            expect((await container()).State.Running).toBe(true);
+        } finally {
+            process.env.PATH = path;
+            await sshd.stop();
+            access.dispose();
+        }
+    });
+
+    it("takes builds through the relay that counts them, where it has a limit of builds", async () => {
+        const nodes = inputs().nodes.map((node) => ({ ...node, maxBuilds: 1 }));
+        const state = await register({}, { nodes });
+        expect(await changes(state, {}, { nodes })).toBe(false);
+        await build(HELLO);
+        expect(await dockerd.containers()).toEqual([CONTAINER]);
+        await dockerd.remove(CONTAINER);
+        expect(await changes(state, {}, { nodes })).toBe(true);
+        await update(state, {}, { nodes });
+        await build(HELLO);
+        await operations.delete("", state);
     });
 });

@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mediaTypes } from "../../core/image-index";
 import { RegistryClient, staticCredentials } from "../../drivers/registry";
@@ -205,4 +208,30 @@ describe("a join follows", () => {
         expect(await change({ children: [from(there("arm"), { platform: "linux/arm64" })] })).toBe(true);
         expect(await change({ connections: [{ ...secured, ca: "" }] })).toBe(false);
     });
+});
+
+it("copies no image whose registry has damaged it", async () => {
+    const storage = mkdtempSync(join(tmpdir(), "joined-index-test-"));
+    const rotten = await startRegistry({ storage });
+    const itsClient = new RegistryClient({ registry: rotten.registry, plainHttp: true });
+    try {
+        const { layer } = await pushSmallImage(
+            itsClient,
+            "app",
+            { os: "linux", architecture: "ppc64le" },
+            { tag: "1" },
+        );
+        const hex = layer.slice("sha256:".length);
+        const blob = join(storage, "docker/registry/v2/blobs/sha256", hex.slice(0, 2), hex, "data");
+        const bytes = readFileSync(blob);
+        bytes[40] = (bytes[40] ?? 0) ^ 1;
+        writeFileSync(blob, bytes);
+        const inputs = inputsFor([from(`${rotten.registry}/app:1`)], { connections: [{ plainHttp: true }] });
+        await expect(operations.create(inputs)).rejects.toThrow(`${layer} holds other bytes`);
+        expect(await client.headBlob(pathOf(inputs), layer)).toBeUndefined();
+    } finally {
+        await itsClient.close();
+        await rotten.stop();
+        rmSync(storage, { recursive: true, force: true });
+    }
 });

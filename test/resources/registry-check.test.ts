@@ -80,6 +80,47 @@ describe("a registry that is asked before anything is built", () => {
     });
 });
 
+describe("a registry that takes tokens only", () => {
+    const robot = { username: "robot$room+ci", password: "robot-canary" };
+    let service: TokenService;
+    let running: RunningRegistry;
+    beforeAll(async () => {
+        const authority = await createAuthority({ name: "room", days: 1 });
+        const dnsNames = ["localhost"];
+        const signer = await issueCertificate({ authority, commonName: "signer", usage: "server", dnsNames, days: 1 });
+        service = await startTokenService({ [robot.username]: { ...robot, projects: ["room"] } }, signer);
+        const { realm, issuer, service: audience } = service;
+        running = await startRegistry({
+            token: { realm, issuer, service: audience, authority: authority.certificate },
+        });
+    });
+    afterAll(async () => {
+        await running.stop();
+        await service.stop();
+    });
+    const create = (path: string, account = robot) =>
+        operations.create({
+            repository: `${running.registry}/${path}`,
+            connection: { plainHttp: true, ...account },
+            told: null,
+        });
+
+    it("lets a robot push to its project, and says that the right is missing elsewhere", async () => {
+        await expect(create("room/app")).resolves.toBeDefined();
+        expect(service.seen).toContain(`GET ${robot.username} repository:room/app:pull,push`);
+        // What distribution wants for the upload's end, and no robot has.
+        expect(running.log()).toMatch(/"DELETE \S+ \S+" 401/);
+        await expect(create("another/app")).rejects.toThrow(`next: give ${robot.username} the right to push there`);
+    });
+
+    it("does not take a wrong password for a missing right", async () => {
+        await expect(create("room/app", { ...robot, password: "other-canary" })).rejects.toThrow(
+            "next: set username and password",
+        );
+        await expect(create("room/app", { ...robot, password: "other-canary" })).rejects.not.toThrow(/canary/);
+    });
+});
+
 describe("a token service that builds can't ask", () => {
     let service: TokenService;
     let ca: string;

@@ -141,19 +141,27 @@ describe("a registry on plain HTTP", () => {
         expect(await shell("pgrep -x registry")).toBe(before);
     });
 
-    it.each([
-        ["a file that somebody edited", "echo '# by hand' >>/etc/buildfleet-registry/room/config.yml"],
-        ["a key that everybody may read", "chmod 0644 /etc/buildfleet-registry/room/config.yml"],
-        ["a service that was stopped", `systemctl stop ${QUIET}`],
-        ["a service that no boot starts", `systemctl disable ${QUIET}`],
-        ["a program that is another one", "cp /bin/true /opt/buildfleet-registry/room/*/registry"],
-        ["a timer that was stopped", `systemctl stop ${QUIET}-gc.timer`],
-    ])("sees %s, and mends it", async (_what, harm) => {
-        await shell(harm);
-        expect(await diff(state, inputs())).toBe(true);
+    it("sees whatever somebody did by hand, and mends all of it at once", async () => {
+        const folder = "/etc/buildfleet-registry/room";
+        const program = "/opt/buildfleet-registry/room/*/registry";
+        // What was done, and how it is undone for the next one to be seen alone.
+        const harms = [
+            [`chmod 0644 ${folder}/config.yml`, `chmod 0640 ${folder}/config.yml`],
+            [`systemctl --quiet disable ${QUIET}`, `systemctl --quiet enable ${QUIET}`],
+            [`systemctl stop ${QUIET}-gc.timer`, `systemctl start ${QUIET}-gc.timer`],
+            [`systemctl stop ${QUIET}`, `systemctl start ${QUIET}`],
+            [`mv ${program} /opt/kept; cp /bin/true $(dirname ${program})/registry`, ":"],
+            [`echo '# by hand' >>${folder}/config.yml`, ":"],
+        ] as const;
+        for (const [harm, undone] of harms) {
+            expect(await diff(state, inputs()), `before ${harm}`).toBe(harm.startsWith("echo"));
+            await shell(harm);
+            expect(await diff(state, inputs()), harm).toBe(true);
+            await shell(undone);
+        }
         state = (await operations.update("", state, inputs())).outs;
         expect(await diff(state, inputs())).toBe(false);
-    });
+    }, 120_000);
 
     it.each([
         [

@@ -72,6 +72,10 @@ export class ActiveBuilds {
         return this.running.size;
     }
 
+    get refs(): string[] {
+        return [...this.running];
+    }
+
     /** @throws where the daemon stopped telling. */
     close(): void {
         if (this.error) throw this.error;

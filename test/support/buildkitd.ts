@@ -4,11 +4,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { unmountBelow } from "../../drivers/mounts";
 import { findTool } from "../../drivers/tools";
 
 export interface RunningBuildkitd {
     /** `tcp://127.0.0.1:port`. */
     endpoint: string;
+    pid: number;
     /** What it printed so far. */
     log(): string;
     stop(): Promise<void>;
@@ -86,11 +88,14 @@ export async function startBuildkitd(
     }
     return {
         endpoint,
+        pid: child.pid as number,
         log: () => log,
         async stop() {
             child.kill("SIGTERM");
             await ended;
             process.removeListener("exit", killWithUs);
+            // One that was killed leaves its mounts behind.
+            await unmountBelow(folder);
             await rm(folder, { recursive: true, force: true });
         },
     };

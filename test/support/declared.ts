@@ -73,6 +73,15 @@ const OUTPUTS: Record<string, (args: MockResourceArgs) => Record<string, unknown
         })),
     }),
     ImageArchive: ({ name, inputs }) => ({ digest: digestOf(name), size: 1000, path: inputs.path }),
+    ImageMirror: ({ inputs }) => ({
+        digests: Object.fromEntries(Object.keys(inputs.images).map((key) => [key, digestOf(key)])),
+        refs: {},
+        copied: { blobs: 3, bytes: 300 },
+        mounted: { blobs: 1, bytes: 100 },
+        skipped: { blobs: 2, bytes: 200 },
+        contents: digestOf("contents"),
+    }),
+    ManagedHost: ({ name }) => ({ system: "Debian GNU/Linux 12 (bookworm)", installation: `installation of ${name}` }),
     PlatformTest: () => ({ entrypoint: "/app" }),
     Sbom: ({ name }) => ({ spdx: stored(`${name} spdx`), syft: stored(`${name} syft`), packages: 7 }),
     VulnerabilityScan: ({ name }) => ({
@@ -114,7 +123,21 @@ const OUTPUTS: Record<string, (args: MockResourceArgs) => Record<string, unknown
     "buildfleet:aws:EcrRepository": () => ({}),
     "buildfleet:aws:ImageSigningKey": () => ({}),
     "buildfleet:index:JoinedImage": () => ({}),
+    "buildfleet:index:ImageMirror": () => ({}),
+    "buildfleet:index:ExternalFleet": () => ({}),
+    BinfmtHandlers: ({ inputs }) => ({
+        handlers: Object.fromEntries(
+            inputs.platforms.map((platform: string) => [
+                platform,
+                { handler: "qemu", interpreter: "/qemu", ours: true },
+            ]),
+        ),
+    }),
+    RegistryService: () => ({}),
+    "buildfleet:index:Emulation": () => ({}),
+    "buildfleet:index:RegistryServer": () => ({}),
     "buildfleet:index:LocalFleet": () => ({}),
+    "buildfleet:index:ManagedFleet": () => ({}),
     "buildfleet:index:LocalRegistry": () => ({}),
     "buildfleet:index:MultiPlatformImage": () => ({}),
 };

@@ -88,6 +88,14 @@ export class Gate {
         return this.names;
     }
 
+    /** When this one stands in front of it. */
+    async holdsOne(name: string): Promise<void> {
+        while (!this.waiting.has(name))
+            await new Promise<void>((resolve) => {
+                this.check = resolve;
+            });
+    }
+
     /** Lets one through. */
     pass(name: string): void {
         this.waiting.get(name)?.end();

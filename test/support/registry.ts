@@ -27,6 +27,8 @@ export interface RegistrySettings {
     address?: string;
     /** Whether manifests may be deleted; default true. */
     deletable?: boolean;
+    /** What starts a command elsewhere: in another network namespace. */
+    through?: (command: string[]) => [string, string[]];
 }
 
 export interface RunningRegistry {
@@ -84,7 +86,8 @@ export async function startRegistry(settings: RegistrySettings = {}): Promise<Ru
         ...(token && { auth: { token: await tokenAuth(token, file) } }),
         ...(proxyOf && { proxy: { remoteurl: `http://${proxyOf}` } }),
     };
-    const child = spawn(binary, ["serve", await file("config.yml", stringify(config))], {
+    const { through = ([first = "", ...rest]): [string, string[]] => [first, rest] } = settings;
+    const child = spawn(...through([binary, "serve", await file("config.yml", stringify(config))]), {
         stdio: ["ignore", "pipe", "pipe"],
         env: { ...process.env, OTEL_TRACES_EXPORTER: "none" },
     });

@@ -44,8 +44,11 @@ export class Room {
         };
         for (const [name, registry] of Object.entries(starting)) this.running[name] = await registry;
         // In front of the origin, and behind a certificate of its own.
-        this.running.mirror = await startRegistry({ tls: await server(), proxyOf: this.address("origin") });
-
+        this.running.mirror = await startRegistry({
+            tls: await server(),
+            htpasswd: account.htpasswd,
+            proxyOf: this.address("origin"),
+        });
         const { username, password } = account;
         Object.assign(this.registries, {
             plain: { address: this.address("plain"), plainHttp: true },
@@ -55,7 +58,7 @@ export class Room {
             token: { address: this.address("token"), ca, ...robot, pathPrefix: "room" },
             certificate: { address: this.address("certificate"), ...secured },
             origin: { address: this.address("origin"), plainHttp: true, mirror: "mirror" },
-            mirror: { address: this.address("mirror"), ca },
+            mirror: { address: this.address("mirror"), ca, username, password },
         });
         return this;
     }

@@ -38,7 +38,13 @@ export class TestStack {
      */
     constructor(
         program: string,
-        readonly options: { name?: string; env?: Record<string, string>; folder?: string } = {},
+        readonly options: {
+            name?: string;
+            env?: Record<string, string>;
+            folder?: string;
+            /** What starts a command elsewhere: in another network namespace. */
+            through?: (command: string[]) => [string, string[]];
+        } = {},
     ) {
         this.folder = options.folder ?? mkdtempSync(join(tmpdir(), "buildfleet-e2e-"));
         this.env = {
@@ -84,16 +90,16 @@ export class TestStack {
 
     /** Starts a command of the engine; for tests that kill it. */
     start(command: Command, settings: object = {}, more: string[] = []): ChildProcess {
-        return spawn(
-            process.execPath,
-            [
-                join(CHECKOUT, "dist/engine/cli.js"),
-                command,
-                ...["--cwd", this.folder, "--stack", this.name, "--state", join(this.folder, "state"), "--json"],
-                ...["--config", `e2e:settings=${JSON.stringify(settings)}`, ...more],
-            ],
-            { env: { ...process.env, ...this.env }, stdio: ["ignore", "pipe", "pipe"] },
-        );
+        const { through = ([first = "", ...rest]): [string, string[]] => [first, rest] } = this.options;
+        const engine = [
+            ...[process.execPath, join(CHECKOUT, "dist/engine/cli.js"), command],
+            ...["--cwd", this.folder, "--stack", this.name, "--state", join(this.folder, "state"), "--json"],
+            ...["--config", `e2e:settings=${JSON.stringify(settings)}`, ...more],
+        ];
+        return spawn(...through(engine), {
+            env: { ...process.env, ...this.env },
+            stdio: ["ignore", "pipe", "pipe"],
+        });
     }
 
     async run(command: Command, settings: object = {}, more: string[] = []): Promise<Run> {

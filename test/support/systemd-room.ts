@@ -54,7 +54,7 @@ export class SystemdRoom {
 
     /** Runs a script in the room, as root and past SSH, for a test to look in; throws unless it ends with 0. */
     shell(script: string): string {
-        const enter = ["--target", this.pid, "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--root"];
+        const enter = ["--target", this.pid, "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--root"];
         const { stdout, stderr, status } = spawnSync("nsenter", [...enter, "--wdns=/", "--", "bash", "-c", script], {
             encoding: "utf8",
             env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LANG: "C.UTF-8" },
@@ -75,7 +75,8 @@ export class SystemdRoom {
     /** All that can be told of the machine: files that are not this machine's own, units, network, the kernel's settings. */
     trace(): string {
         return this.shell(`
-            cd /run/outer-upper && find . -not -path './var/log/*' -not -path './root/*' -not -path './tmp/*' \\( -type f -printf '%p %m %s\\n' -o -printf '%p %m %y %l\\n' \\) | sort
+            cd /run/outer-upper && find . -not -path './var/log/*' -not -path './root/*' -not -path './tmp/*' \\
+                -not -path ./opt -not -path ./root -not -path ./usr -not -path ./usr/local \\( -type f -printf '%p %m %s\\n' -o -printf '%p %m %y %l\\n' \\) | sort
             find /var/lib -mindepth 1 -not -path '/var/lib/systemd/*' -printf '%p %m %y %l\\n' | sort
             find /run -mindepth 1 -maxdepth 1 -not -name utmp -printf '%p %m %y\\n' | sort
             systemctl list-units --all --plain --no-legend --no-pager --type=service,timer,slice,path,socket |
@@ -88,7 +89,7 @@ export class SystemdRoom {
             cat /proc/sys/net/ipv4/ip_forward
             awk '{ print $5 }' /proc/self/mountinfo | sort
             ss -H -l -t -n | awk '{ print $4 }' | sort
-            ps -e -o comm= | grep -v -e '^bash' -e '^ps' -e '^awk' -e '^sort' -e '^sshd' -e '^sudo' -e '^(sd-' -e '^grep' -e systemd | sort | uniq
+            ps -e -o comm= | grep -v -e '^bash' -e '^ps' -e '^awk' -e '^sort' -e '^sshd' -e '^sudo' -e '^(sd-' -e '^grep' -e '^uniq' -e systemd | sort | uniq
         `);
     }
 

@@ -100,12 +100,16 @@ async function readRequest(message: IncomingMessage): Promise<Asked> {
     return { username: text.slice(0, colon), password: text.slice(colon + 1), scopes };
 }
 
+/** Of every account, in its own projects; none may delete. */
+const RIGHTS = ["pull", "push"];
+
 /** As a token service should: less than was asked for, where it has to be, and no error. */
 function grant(scopes: string[], projects: string[]) {
     return scopes.flatMap((scope) => {
         const [, name = "", actions = ""] = /^repository:(.+):([a-z,*]*)$/.exec(scope) ?? [];
         const isOurs = projects.some((project) => name.startsWith(`${project}/`));
-        return isOurs ? [{ type: "repository", name, actions: actions.split(",") }] : [];
+        const granted = actions.split(",").filter((action) => RIGHTS.includes(action));
+        return isOurs ? [{ type: "repository", name, actions: granted }] : [];
     });
 }
 

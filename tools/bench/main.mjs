@@ -1,4 +1,4 @@
-// `npm run bench [-- --json] [--runs N] [--only overhead,noChange,tenImages,startup,memory,loading,boot]`: what the library costs over doing
+// `npm run bench [-- --json] [--runs N] [--only overhead,noChange,tenImages,startup,memory,loading,index,mirror,boot]`: what the library costs over doing
 // the same by hand, both sides in one run. docs/benchmarks.md says how each figure is measured.
 
 import { existsSync, readFileSync } from "node:fs";
@@ -6,14 +6,16 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { boot } from "./boot.mjs";
 import { byHand } from "./by-hand.mjs";
+import { index } from "./index.mjs";
 import { loading } from "./loading.mjs";
+import { mirror } from "./mirror.mjs";
 import { checkout, freePort, treeMemoryMb, Workspace } from "./workspace.mjs";
 
 const { values } = parseArgs({
     options: {
         json: { type: "boolean", default: false },
         runs: { type: "string", default: "5" },
-        only: { type: "string", default: "overhead,noChange,tenImages,startup,memory,loading,boot" },
+        only: { type: "string", default: "overhead,noChange,tenImages,startup,memory,loading,index,mirror,boot" },
     },
 });
 const runs = Number(values.runs);
@@ -173,6 +175,8 @@ if (wanted.includes("startup")) report.startup = await startup();
 if (wanted.includes("loading")) {
     report.loading = await loading(runs, (seconds) => round(median(seconds)), say);
 }
+if (wanted.includes("index")) report.index = await index(runs, (numbers) => round(median(numbers)), say);
+if (wanted.includes("mirror")) report.mirror = await mirror(runs, (numbers) => round(median(numbers)), say);
 if (wanted.includes("boot")) Object.assign(report, await boot(runs, (numbers) => round(median(numbers))));
 
 if (values.json) process.stdout.write(`${JSON.stringify(report, null, 4)}\n`);

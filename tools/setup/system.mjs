@@ -41,6 +41,7 @@ export const TEST_PACKAGES = [
     { name: "openssh-client", command: "ssh" },
     { name: "openssh-server", command: "sshd" },
     { name: "shellcheck", command: "shellcheck" },
+    { name: "docker.io", command: "dockerd" },
     // The units' own check; no other package has it.
     { name: "systemd", command: "systemd-analyze" },
     {
@@ -92,16 +93,32 @@ export function missingPackages(packages = PACKAGES) {
     return packages.filter((one) => !isPresent(one)).map(({ name }) => name);
 }
 
+/**
+ * Runs a command while packages may start no service (Debian's policy-rc.d; invoke-rc.d(8)): tests start the daemons that they
+ * need themselves, where they end again. A policy of the machine's own is left alone.
+ */
+const WITHOUT_SERVICES = `
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ] || grep -q buildfleet "$policy"; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 1' HUP INT TERM
+    printf '#!/bin/sh\\n# buildfleet installs packages for its tests; may be removed.\\nexit 101\\n' > "$policy"
+    chmod 755 "$policy"
+fi
+"$@"
+`;
+
 /** @param {string[]} names */
 export async function installPackages(names) {
     const install = ["apt-get", "install", "--yes", "--no-install-recommends", ...names];
+    const quietly = ["sh", "-euc", WITHOUT_SERVICES, "sh", ...install];
     const next = `install them by hand: ${install.join(" ")}`;
     const env = ["env", "DEBIAN_FRONTEND=noninteractive"];
     await timed(`installing ${names.join(", ")}`, async (note) => {
         note("apt-get update");
         await run(...asRoot([...env, "apt-get", "update"], "installing packages"), { next });
         note("apt-get install");
-        await run(...asRoot([...env, ...install], "installing packages"), { next });
+        await run(...asRoot([...env, ...quietly], "installing packages"), { next });
     });
 }
 

@@ -24,10 +24,10 @@ remember() {
     mkdir -p "$state"
     {
         printf 'ip_forward %s\n' "$(cat /proc/sys/net/ipv4/ip_forward)"
-        for folder in /usr/local/libexec /var/lib/cni /var/lib/cni/networks /var/lib/cni/results; do
+        for folder in /usr/local/libexec /var/lib/cni /var/lib/cni/networks /var/lib/cni/results /run/runc; do
             [ ! -d "$folder" ] || printf 'folder %s\n' "$folder"
         done
-        for chain in CNI-ADMIN CNI-FORWARD; do
+        for chain in CNI-ADMIN CNI-FORWARD CNI-ISOLATION-STAGE-1 CNI-ISOLATION-STAGE-2; do
             ! iptables --wait --list-rules "$chain" >/dev/null 2>&1 || printf 'chain %s\n' "$chain"
         done
     } >"$state/before.new"

@@ -5,8 +5,7 @@ set -euo pipefail
 units=("$@")
 
 printf 'machine %s\n' "$(uname -m)"
-# shellcheck source=/dev/null
-printf 'system %s\n' "$(. /etc/os-release && printf '%s' "$PRETTY_NAME")"
+printf 'system %s\n' "$(sed -n 's/^PRETTY_NAME=//p' /etc/os-release | tr -d '"')"
 for command in systemctl systemd-run curl tar gzip openssl iptables ss python3 flock awk cmp sha256sum; do
     command -v "$command" >/dev/null || printf 'missing %s\n' "$command"
 done

@@ -44,8 +44,7 @@ for command in iptables ip6tables; do
     delete_rules $command mangle 'buildfleet0\|169\.254\.169\.254'
 done
 delete_rules iptables nat '"buildkit"'
-delete_chain CNI-ADMIN
-delete_chain CNI-FORWARD
+for chain in CNI-ADMIN CNI-FORWARD CNI-ISOLATION-STAGE-1 CNI-ISOLATION-STAGE-2; do delete_chain $chain; done
 ! ip link show dev buildfleet0 >/dev/null 2>&1 || ip link delete dev buildfleet0
 forward=$(sed -n 's/^ip_forward //p' "$state/before" 2>/dev/null || true)
 [ -z "$forward" ] || printf '%s\n' "$forward" >/proc/sys/net/ipv4/ip_forward
@@ -53,7 +52,7 @@ forward=$(sed -n 's/^ip_forward //p' "$state/before" 2>/dev/null || true)
 while read -r mount; do umount "$mount"; done < <(awk '$5 ~ "^/var/lib/buildkit/" { print $5 }' /proc/self/mountinfo | sort -r)
 rm -rf /var/lib/buildkit /opt/buildfleet /run/buildfleet /run/buildkit /usr/local/libexec/buildfleet
 rm -rf /var/lib/cni/networks/buildkit /var/lib/cni/results/buildkit-*
-for folder in /var/lib/cni/{networks,results} /var/lib/cni /usr/local/libexec; do
+for folder in /var/lib/cni/{networks,results} /var/lib/cni /usr/local/libexec /run/runc; do
     was "folder $folder" || rmdir "$folder" 2>/dev/null || true
 done
 rm -rf $etc

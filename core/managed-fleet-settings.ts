@@ -1,0 +1,172 @@
+import { z } from "zod";
+import { parseCidr } from "./aws/cidr";
+import { sha256 } from "./aws/leaves";
+import { isPercentage } from "./buildkitd-checks";
+import type { DiskSpace } from "./buildkitd-settings";
+import { type Duration, parseDuration } from "./duration";
+import { platform, platformIdentity } from "./leaves";
+import { FormatError } from "./problems";
+import { isRegistry } from "./reference";
+import { always, choice, faultIn, flag, late, report, secretText, text, whole } from "./schema";
+import { fields, isTable, list, table } from "./schema-tables";
+import { checkSettings } from "./settings";
+import { parseSize, type Size, sizeExpected } from "./size";
+import { sshSettings } from "./ssh-settings";
+import { quote } from "./text";
+
+const architectures = ["amd64", "arm64"] as const;
+
+const spaceExpected = `${sizeExpected}, or a part of the disk such as "60%"`;
+const space = text<DiskSpace>(spaceExpected, (value) => {
+    if (!isPercentage(value) && faultIn(() => parseSize(value))) {
+        throw new FormatError(`${quote(value)} is no disk space`, spaceExpected);
+    }
+    return value as DiskSpace;
+});
+
+const memoryExpected = 'a size from "512 MiB" up';
+const memory = text<Size>(memoryExpected, (value) => {
+    if (parseSize(value) < 2 ** 29) throw new FormatError(`${value} is too little for a build`, memoryExpected);
+    return value as Size;
+});
+
+const cpusExpected = "a number of cores from 0.1 to 1024";
+const cpus = z
+    .custom<number>()
+    .check((payload) => {
+        const { value } = payload;
+        const right = typeof value === "number" && value >= 0.1 && value <= 1024;
+        if (!right) report(payload, { found: `${quote(String(value))} is no number of cores`, expected: cpusExpected });
+    })
+    .meta({ expected: cpusExpected });
+
+const drainExpected = "a duration from 10 seconds to 2 hours";
+const drain = text<Duration>(drainExpected, (value) => {
+    const ms = parseDuration(value);
+    if (ms < 10_000 || ms > 7_200_000) throw new FormatError(`${value} is out of range`, drainExpected);
+    return value as Duration;
+});
+
+const version = text('a version of BuildKit such as "0.33.1"', (value) => {
+    if (!/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(value)) {
+        const hint = /^v\d/.test(value) ? `did you mean "${value.slice(1)}"?` : undefined;
+        throw new FormatError(`${quote(value)} is not a version`, '"0.33.1"', hint);
+    }
+    return value;
+});
+
+/** Plain HTTP will do: the bytes are checked against the checksum. */
+const archiveUrl = text('an address such as "http://mirror.room/buildkit.tar.gz"', (value) => {
+    const url = URL.canParse(value) ? new URL(value) : undefined;
+    if (url === undefined || !["https:", "http:"].includes(url.protocol)) {
+        throw new FormatError(`${quote(value)} is not an address`, "an address with https:// or http://");
+    }
+    if (url.username !== "" || url.password !== "") {
+        throw new FormatError("an address with a password", "an address without: it is kept in plain text");
+    }
+    return value;
+});
+
+const cidr = text("IPv4 addresses such as 198.18.0.0/16", (value) => parseCidr(value).text);
+
+const hostName = (name: string) =>
+    /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(name)
+        ? undefined
+        : { found: `${quote(name)} is not a host's name`, expected: 'letters, digits and dashes, such as "arm-1"' };
+
+const host = fields({
+    ssh: sshSettings().describe("How the host is reached by SSH"),
+    architecture: choice(architectures).describe("Its processor's; another one is refused"),
+    address: text("a name or address").optional().describe("At which clients reach BuildKit; `ssh.host` when unset"),
+    platforms: list(platform, { of: "platforms", min: 1, identity: platformIdentity })
+        .optional()
+        .describe("What it builds; its own architecture when unset"),
+    maxParallelism: whole({ min: 1, max: 256 }).default(4).describe("Build steps at a time"),
+    maxBuilds: whole({ min: 1, max: 256 }).optional().describe("Builds at a time; no limit when unset"),
+    memory: memory.optional().describe("The most that BuildKit and its build steps use; no limit when unset"),
+    cpus: cpus.optional().describe("The cores that BuildKit and its build steps use; no limit when unset"),
+});
+
+const pem = text("PEM");
+const registry = fields({
+    http: flag().default(false).describe("Plain HTTP"),
+    ca: late(list(text("a path"), { of: "paths" }))
+        .optional()
+        .describe("Files on the host: private authorities"),
+    caPem: pem.optional().describe("PEM of private authorities"),
+    mirrors: late(list(text("a registry"), { of: "registries" }))
+        .optional()
+        .describe("Registries asked first"),
+    clientCertificate: late(fields({ certificate: pem, privateKey: secretText("a private key, PEM") }))
+        .optional()
+        .describe("For a registry that asks for one"),
+});
+
+const archives = table(fields({ url: archiveUrl, sha256 }), "archives by architecture", (name) =>
+    architectures.some((known) => known === name)
+        ? undefined
+        : { found: `${quote(name)} is not an architecture`, expected: '"amd64" or "arm64"' },
+);
+
+/** The schema of a ManagedFleet's arguments; `transform` is not among them. */
+export const managedFleetSettings = () =>
+    fields({
+        hosts: table(host, "hosts", hostName).describe("The machines, by name"),
+        buildkit: fields({
+            version: version.default("0.33.1").describe("BuildKit's version"),
+            artifacts: archives.optional().describe("Its release tarballs from a mirror; GitHub's when unset"),
+        }).prefault({}),
+        registries: late(
+            table(registry, "registries", (name) =>
+                isRegistry(name) ? undefined : { found: `${quote(name)} is not a registry`, expected: "host[:port]" },
+            ),
+        ).default({}),
+        gc: fields({
+            reservedSpace: space.default("10%").describe("Never reclaimed below this"),
+            maxUsedSpace: space.default("60%").describe("Reclaimed above this"),
+            minFreeSpace: space.default("15%").describe("Reclaimed until so much is free"),
+        }).prefault({}),
+        drain: fields({ timeout: drain.default("15 minutes").describe("For running builds") }).prefault({}),
+        buildNetwork: cidr.default("198.18.0.0/16").describe("Addresses of the build steps' containers"),
+    }).superRefine(checkHosts, always);
+
+/** A ManagedFleet's arguments after the check, defaults filled in. */
+export type ManagedFleetSettings = z.output<ReturnType<typeof managedFleetSettings>>;
+
+/**
+ * Checks a fleet's arguments and fills in the defaults; values of other resources stay as they are.
+ *
+ * @param subject `ManagedFleet "room"`.
+ * @throws SettingsError with every problem at once.
+ */
+export function checkManagedFleetSettings(subject: string, value: unknown): ManagedFleetSettings {
+    const schema = managedFleetSettings() as z.ZodType<ManagedFleetSettings>;
+    return checkSettings(subject, schema, value) as ManagedFleetSettings;
+}
+
+/** Two of a fleet on one machine would undo each other's work, and each architecture needs its archive. */
+function checkHosts(value: unknown, ctx: z.core.$RefinementCtx<unknown>): void {
+    if (!isTable(value) || !isTable(value.hosts)) return;
+    const hosts = Object.entries(value.hosts).filter((entry): entry is [string, Record<string, unknown>] =>
+        isTable(entry[1]),
+    );
+    if (Object.keys(value.hosts).length === 0) {
+        report(ctx, { found: "empty", expected: "at least one host" }, ["hosts"]);
+    }
+    const seen = new Map<string, string>();
+    for (const [name, { ssh, architecture }] of hosts) {
+        const address = isTable(ssh) && typeof ssh.host === "string" ? `${ssh.host}:${ssh.port ?? 22}` : undefined;
+        const other = address === undefined ? undefined : seen.get(address);
+        if (other !== undefined) {
+            report(ctx, { found: `the same machine as "${other}"`, expected: "each machine once" }, [
+                ...["hosts", name, "ssh", "host"],
+            ]);
+        }
+        if (address !== undefined) seen.set(address, name);
+        const artifacts = isTable(value.buildkit) ? value.buildkit.artifacts : undefined;
+        if (isTable(artifacts) && typeof architecture === "string" && artifacts[architecture] === undefined) {
+            const path = ["buildkit", "artifacts", architecture];
+            report(ctx, { found: "missing", expected: `{url, sha256}: "${name}" is ${architecture}` }, path);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { sha256 } from "../../core/digest";
+import { targetName } from "../../core/image-mirror-settings";
+import { formatReference, parseReference } from "../../core/reference";
+import type { RegistryConnection } from "../../core/registry-connection";
+import { type Amount, layoutName, type Mirrored, mirrorImages } from "../../drivers/mirror";
+import { LayoutError, readLayout } from "../../drivers/oci-layout";
+import { withRegistry } from "../../drivers/registry-access";
+import { changedInputs, defineOperations, isUnknown } from "../operations";
+
+interface Image {
+    source: string;
+    /** Path and tag at the target; empty: those of the source. */
+    name: string;
+    /** Empty: the mirror's. */
+    platforms: string[];
+}
+
+export interface Inputs {
+    /** For messages: `ImageMirror "base"`. */
+    subject: string;
+    images: Record<string, Image>;
+    platforms: string[];
+    from: { folder?: string; archive?: string; contents?: string };
+    /** `registry`: host and perhaps a path. */
+    to: { registry?: string; folder?: string; archive?: string };
+    /** Of the target's registry. */
+    connection: RegistryConnection;
+    /** Of the source's, by host. */
+    connections: Record<string, RegistryConnection>;
+    referrers: boolean;
+}
+
+interface State extends Inputs {
+    /** Of each image at the target, by the user's name for it; by its name in the layout, where all of it was loaded. */
+    digests: Record<string, string>;
+    /** `registry/path@sha256:…`; none where the target is a layout. */
+    refs: Record<string, string>;
+    /** `path:tag` at the target's registry, by the same names. */
+    tagged: Record<string, string>;
+    /** Layers and configurations, and their bytes, of the last run. */
+    copied: Amount;
+    mounted: Amount;
+    skipped: Amount;
+    /** Digest of the layout's `index.json`; empty for a registry. */
+    contents: string;
+    /** What a refresh did not find at the target. */
+    lost: string[];
+}
+
+/** Host and path of `registry.example.com:5000/mirror`. */
+function placeOf(registry = ""): { host: string | undefined; below: string[] } {
+    const [host, ...below] = registry.split("/");
+    return { host: host || undefined, below };
+}
+
+async function mirror(inputs: Inputs, forget: readonly string[] = []): Promise<State> {
+    const { host, below } = placeOf(inputs.to.registry);
+    const at = (source: string, name: string) => {
+        const { path, ...tag } = targetName(source, name);
+        return { path: [...below, path].join("/"), ...tag };
+    };
+    const images = Object.entries(inputs.images).map(([key, { source, name, platforms }]) => ({
+        key,
+        source: parseReference(source),
+        platforms: platforms.length > 0 ? platforms : inputs.platforms,
+        ...at(source, name),
+    }));
+    const { folder, archive, contents } = inputs.from;
+    const result = await mirrorImages({
+        subject: inputs.subject,
+        from: { ...absolute({ folder, archive }), ...(contents === undefined ? {} : { contents }) },
+        to: host === undefined ? absolute(inputs.to) : { registry: host },
+        connection: inputs.connection,
+        connections: inputs.connections,
+        images,
+        place: (reference) => at(formatReference(reference), ""),
+        platforms: inputs.platforms,
+        referrers: inputs.referrers,
+        forget,
+    });
+    return { ...inputs, ...told(result, host) };
+}
+
+/** Relative to the stack's program, where dynamic providers run. */
+function absolute({ folder, archive }: { folder?: string | undefined; archive?: string | undefined }) {
+    return {
+        ...(folder === undefined ? {} : { folder: resolve(folder) }),
+        ...(archive === undefined ? {} : { archive: resolve(archive) }),
+    };
+}
+
+function told({ images, contents, ...amounts }: Mirrored, host: string | undefined) {
+    const all = Object.entries(images);
+    const refs = host === undefined ? [] : all.map(([key, { path, digest }]) => [key, `${host}/${path}@${digest}`]);
+    const tagged = all.flatMap(([key, { path, tag }]) => (host && tag ? [[key, `${path}:${tag}`]] : []));
+    return {
+        ...amounts,
+        digests: Object.fromEntries(all.map(([key, { digest }]) => [key, digest])),
+        refs: Object.fromEntries(refs),
+        tagged: Object.fromEntries(tagged),
+        contents: contents ?? "",
+        lost: [],
+    };
+}
+
+/** Names in a layout that are no longer asked for. */
+function dropped(state: State, inputs: Inputs): string[] {
+    const nameOf = ({ source }: Image) => layoutName(parseReference(source));
+    const wanted = Object.values(inputs.images).map(nameOf);
+    return Object.values(state.images)
+        .map(nameOf)
+        .filter((name) => !wanted.includes(name));
+}
+
+/** Whether the layout is there and as it was made. */
+async function isLayoutThere({ to, contents }: State): Promise<boolean> {
+    const place = absolute(to);
+    if (!existsSync(place.folder ?? place.archive ?? "")) return false;
+    try {
+        const layout = await readLayout(place);
+        await layout.close();
+        return sha256(layout.index) === contents;
+    } catch (error) {
+        if (error instanceof LayoutError) return false;
+        throw error;
+    }
+}
+
+/** What is no longer at the target's registry, or has another image's name. */
+async function lostOf(state: State): Promise<string[]> {
+    const { host } = placeOf(state.to.registry);
+    if (host === undefined) return (await isLayoutThere(state)) ? [] : Object.keys(state.digests);
+    return withRegistry(`${host}/any`, state.connection, async ({ client }) => {
+        const found = await Promise.all(
+            Object.entries(state.refs).map(async ([key, ref]) => {
+                const { repository, digest = "" } = parseReference(ref);
+                const there = await client.headManifest(repository, digest);
+                const tag = state.tagged[key]?.slice(repository.length + 1);
+                const named = tag === undefined ? there : await client.headManifest(repository, tag);
+                return there && named?.digest === digest ? [] : [key];
+            }),
+        );
+        return found.flat();
+    });
+}
+
+export const operations = defineOperations<Inputs, State>({
+    async create(inputs) {
+        const state = await mirror(inputs);
+        return { id: inputs.to.registry ?? inputs.to.folder ?? inputs.to.archive ?? "", outs: state };
+    },
+    async changes(state, inputs) {
+        const changed = changedInputs(state, inputs, ["connection", "connections", "subject"]);
+        if (changed.length > 0 || isUnknown(inputs)) return changed;
+        // A layout is a file of this machine, and can be looked at in every preview; registries are asked by refresh.
+        const isLayout = state.to.registry === undefined;
+        const isThere = state.lost.length === 0 && (!isLayout || (await isLayoutThere(state)));
+        return isThere ? [] : ["digests"];
+    },
+    async update(state, inputs) {
+        return mirror(inputs, dropped(state, inputs));
+    },
+    async read(state) {
+        return { ...state, lost: await lostOf(state) };
+    },
+});
