@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { SshTarget } from "../drivers/ssh";
+import type { SshTarget } from "../core/ssh-target";
 
 /** How a machine is reached by SSH, with OpenSSH's own client; what is not said here, its configuration says. */
 export interface SshArgs {

@@ -213,7 +213,7 @@ function bytesOf(size: unknown): number | undefined {
 }
 
 /** Where a Docker daemon is reached, as Docker's own clients have it. */
-export const dockerEndpointExpected = 'a Docker daemon such as "unix:///var/run/docker.sock" or "ssh://user@host"';
+const dockerEndpointExpected = 'a Docker daemon such as "unix:///var/run/docker.sock" or "ssh://user@host"';
 
 /**
  * Whether a text is a Docker daemon's endpoint.

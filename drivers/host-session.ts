@@ -1,5 +1,6 @@
+import type { SshTarget } from "../core/ssh-target";
 import { run } from "./process";
-import { type ScriptOptions, type SshSession, type SshTarget, withSsh } from "./ssh";
+import { type ScriptOptions, type SshSession, withSsh } from "./ssh";
 
 /** A host on which scripts run: another one over SSH, or this one. */
 export type HostSession = Pick<SshSession, "where" | "run">;

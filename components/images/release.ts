@@ -38,7 +38,10 @@ export function release(scope: Scope, index: ImageIndex, built: BuiltPlatform[],
 }
 
 /** Who signs, and what is needed to verify: the private half goes no further than the signing resources. */
-export function parties(name: string, sign: SignArgs): { signer: pulumi.Output<Signer>; verifier: pulumi.Output<Verifier> } {
+export function parties(
+    name: string,
+    sign: SignArgs,
+): { signer: pulumi.Output<Signer>; verifier: pulumi.Output<Verifier> } {
     if (sign.keyless) {
         const identity = { kind: "keyless" as const, ...sign.keyless };
         return { signer: pulumi.output<Signer>(identity), verifier: pulumi.output<Verifier>(identity) };

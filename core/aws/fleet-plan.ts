@@ -1,5 +1,5 @@
 import { parseDuration } from "../duration";
-import type { HostSettings } from "../host";
+import type { Ec2HostSettings, HostSettings } from "../host";
 import { parseSize } from "../size";
 import type { FleetSettings, GroupSettings } from "./fleet-settings";
 import { EC2_ARCHITECTURE, type InstanceType } from "./instance-types";
@@ -94,7 +94,7 @@ const TLS_POLL_SECONDS = 300;
 const PRUNE_ABOVE_PERCENT = 85;
 
 /** A machine's settings, from which its user data is made. */
-export function hostSettings(settings: FleetSettings, node: PlannedNode, parts: HostParts): HostSettings {
+export function hostSettings(settings: FleetSettings, node: PlannedNode, parts: HostParts): Ec2HostSettings {
     const { idle } = settings;
     return {
         fleet: parts.fleet,

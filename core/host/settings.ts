@@ -61,15 +61,19 @@ export type HostCache = { kind: "volume"; volumeId: string } | { kind: "instance
  * One SecureString parameter that holds private key, certificate and CA bundle, PEM, in this order; or files that whoever manages
  * the machine writes there.
  */
-export type HostTls =
-    | {
-          kind: "ssm";
-          /** `/buildfleet/project/stack/fleet/node/tls`. */
-          parameter: string;
-          /** How often a new version is looked for. */
-          pollSeconds: number;
-      }
-    | { kind: "files" };
+export type HostTls = SsmTls | { kind: "files" };
+
+/** A parameter of AWS Systems Manager. */
+export interface SsmTls {
+    kind: "ssm";
+    /** `/buildfleet/project/stack/fleet/node/tls`. */
+    parameter: string;
+    /** How often a new version is looked for. */
+    pollSeconds: number;
+}
+
+/** A builder on EC2. */
+export type Ec2HostSettings = HostSettings & { tls: SsmTls };
 
 /** The most that BuildKit and all its build steps use together. */
 export interface HostLimits {

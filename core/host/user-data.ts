@@ -1,7 +1,7 @@
 import { gzipSync } from "node:zlib";
 import { Document, Scalar } from "yaml";
 import { FormatError } from "../problems";
-import { HOST_COMMANDS, hostFiles, READY_FILE } from "./files";
+import { HOST_COMMANDS, type HostFile, hostFiles, READY_FILE } from "./files";
 import { type HostSettings, USER_DATA_LIMIT } from "./settings";
 
 /**
@@ -15,6 +15,16 @@ const EARLY = [
     `--path-property=PathExists=${READY_FILE} --path-property=DefaultDependencies=no`,
     `/bin/bash ${HOST_COMMANDS.flat().join(" ")}`,
 ].join(" ");
+
+/**
+ * At every boot of an EC2 instance cloud-init restarts the network that is up by then: for half a second the address is gone, and
+ * the kernel forgets the connections of build steps, which it masquerades. A woken builder builds by that time.
+ */
+const NETWORK: HostFile = {
+    path: "/etc/cloud/cloud.cfg.d/99_buildfleet.cfg",
+    mode: "0644",
+    content: "disable_network_activation: true\n",
+};
 
 /**
  * What both YAML libraries, ours and cloud-init's (PyYAML, YAML 1.1), take for the same text: no control characters, and no
@@ -31,7 +41,7 @@ const SAFE = /^[\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\
 export function renderUserData(settings: HostSettings): string {
     const document = new Document({
         bootcmd: [["cloud-init-per", "instance", "buildfleet", "sh", "-c", EARLY]],
-        write_files: hostFiles(settings).map(({ path, mode, content }) => ({
+        write_files: [NETWORK, ...hostFiles(settings)].map(({ path, mode, content }) => ({
             path,
             permissions: new Scalar(mode),
             ...(SAFE.test(content) ? { content: literal(content) } : { encoding: "b64", content: base64(content) }),

@@ -93,7 +93,7 @@ export function registryFiles(settings: RegistryServerSettings): RegistryFile[] 
 const secret = (path: string, content: string): RegistryFile => ({ path, mode: "0640", content });
 
 /** What a registry has to be started anew for. */
-export function registryStamp(settings: RegistryServerSettings): string {
+function registryStamp(settings: RegistryServerSettings): string {
     const served = registryFiles(settings).filter(({ path }) => !/gc\.|settings\.env$/.test(path));
     return createHash("sha256")
         .update(JSON.stringify([settings.artifact.sha256, served]))

@@ -14,7 +14,6 @@ import { RegistrySource, RegistryTarget } from "./registry-places";
 
 export type { Amount, Copied } from "./copy";
 export { layoutName } from "./layout-places";
-export { MissingError } from "./plan";
 
 /** One end of a mirror: a registry (`host[:port]`), or a layout. */
 export interface MirrorPlace extends LayoutPlace {

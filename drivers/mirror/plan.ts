@@ -44,7 +44,7 @@ export interface PlannedImage extends TargetImage {
 }
 
 /** Images that can't be had. */
-export class MissingError extends Error {
+class MissingError extends Error {
     constructor(
         readonly missing: readonly string[],
         of: number,

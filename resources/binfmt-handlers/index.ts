@@ -1,5 +1,5 @@
 import type * as pulumi from "@pulumi/pulumi";
-import type { SshTarget } from "../../drivers/ssh";
+import type { SshTarget } from "../../core/ssh-target";
 import { OperationsResource } from "../dynamic";
 
 /** An emulator that the host fetches: a static program of qemu-user for that host. */

@@ -7,8 +7,8 @@ import {
 } from "../../core/emulation/plan";
 import { PROBE_EXIT_CODE, probeProgram } from "../../core/emulation/probe";
 import { emulationScript } from "../../core/emulation/scripts";
+import type { SshTarget } from "../../core/ssh-target";
 import { type HostSession, withHost } from "../../drivers/host-session";
-import type { SshTarget } from "../../drivers/ssh";
 import { changedInputs, defineOperations, isUnknown } from "../operations";
 
 export interface Inputs {

@@ -128,7 +128,7 @@ async function drain(node: DockerNode, plan: DockerBuilderPlan, reason: string):
 const exclusively = <T>({ endpoint }: DockerNode, { container }: DockerBuilderPlan, work: () => Promise<T>) =>
     withLocks([`container ${container} on ${endpoint}`], work);
 
-export const dockerRegistration = (node: DockerNode, name: string, platform: string): DockerRegistration => ({
+const dockerRegistration = (node: DockerNode, name: string, platform: string): DockerRegistration => ({
     ...{ name, platform, endpoint: node.endpoint },
     ...{ node: node.name, settings: node.docker },
 });

@@ -61,7 +61,7 @@ export async function openLimit(
 }
 
 /** Closes the relay of a builder that has one. */
-export async function closeLimit(builder: string): Promise<void> {
+async function closeLimit(builder: string): Promise<void> {
     const opening = relays.get(builder);
     if (!opening) return;
     relays.delete(builder);

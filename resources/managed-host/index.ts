@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { HostLimits } from "../../core/host";
 import type { NodeRegistrySettings } from "../../core/node-registries";
-import type { SshTarget } from "../../drivers/ssh";
+import type { SshTarget } from "../../core/ssh-target";
 import type { BuildkitArtifact } from "../buildkit-release";
 import { OperationsResource } from "../dynamic";
 

@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
 import type { ManagedHostPlan, ManagedSecrets, ManagedSettings } from "../../core/host";
 import { driftOf, planManagedHost } from "../../core/host";
+import type { SshTarget } from "../../core/ssh-target";
 import { CommandError } from "../../drivers/process";
 import { progress, whileWorking } from "../../drivers/progress";
-import { type SshSession, type SshTarget, withSsh } from "../../drivers/ssh";
+import { type SshSession, withSsh } from "../../drivers/ssh";
 import { changedInputs, defineOperations, isUnknown } from "../operations";
 import { apply, look, uninstall } from "./machine";
 

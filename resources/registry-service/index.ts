@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { SshTarget } from "../../drivers/ssh";
+import type { SshTarget } from "../../core/ssh-target";
 import { OperationsResource } from "../dynamic";
 
 /** The registry's program (CNCF distribution) for the host's architecture, fetched by the host. */

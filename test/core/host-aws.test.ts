@@ -1,7 +1,7 @@
 import type { RequestListener } from "node:http";
 import { PutParameterCommand, SSMClient } from "@aws-sdk/client-ssm";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type HostSettings, METRICS } from "../../core/host";
+import { METRICS } from "../../core/host";
 import { type Authority, createAuthority, issueCertificate } from "../../drivers/x509";
 import { AwsFront } from "../support/aws-guest";
 import { type Moto, REGION, startMoto } from "../support/moto";
@@ -13,7 +13,7 @@ import { hostSettings } from "./host-settings";
 // each signature as the SDK makes it.
 
 const NODE_TLS = "/etc/buildfleet/tls";
-const settings: HostSettings = hostSettings({ awsEndpoint: "http://127.0.0.1/" });
+const settings = hostSettings({ awsEndpoint: "http://127.0.0.1/" });
 
 let moto: Moto;
 let room: HostRoom;

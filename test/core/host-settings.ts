@@ -1,7 +1,7 @@
-import type { HostSettings } from "../../core/host";
+import type { Ec2HostSettings } from "../../core/host";
 
 /** What a fleet gives a node, with some of it replaced. */
-export function hostSettings(changed: Partial<HostSettings> = {}): HostSettings {
+export function hostSettings(changed: Partial<Ec2HostSettings> = {}): Ec2HostSettings {
     return {
         fleet: "builders",
         node: "arm64",

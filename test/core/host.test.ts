@@ -196,7 +196,10 @@ describe("renderUserData", () => {
         const document = parse(text);
         expect(
             document.write_files.map(({ permissions: mode, ...file }: { permissions: string }) => ({ ...file, mode })),
-        ).toEqual(hostFiles(settings));
+        ).toEqual([
+            expect.objectContaining({ path: "/etc/cloud/cloud.cfg.d/99_buildfleet.cfg" }),
+            ...hostFiles(settings),
+        ]);
         expect(document.write_files.at(-1).path).toBe("/etc/buildfleet/ready");
         expect(document.bootcmd[0].join(" ")).toContain("PathExists=/etc/buildfleet/ready");
         expect(document.runcmd).toEqual(HOST_COMMANDS);
@@ -271,7 +274,7 @@ describe("hostFiles refuses", () => {
         ["a time that is none", { drainTimeoutSeconds: Number.NaN }, /NaN .* whole number/],
         ["registries that BuildKit would refuse", { registries: { "a b": {} } }, /not a registry/],
     ])("%s", (_what, changed, message) => {
-        expect(() => hostFiles(hostSettings(changed))).toThrow(message);
+        expect(() => hostFiles({ ...hostSettings(), ...changed })).toThrow(message);
     });
 });
 

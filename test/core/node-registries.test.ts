@@ -41,7 +41,7 @@ describe("nodeRegistries", () => {
             fc.property(registries, (given) => {
                 const { files } = nodeRegistries(given, "{folder}");
                 const keys = Object.values(given).flatMap(
-                    ({ clientCertificate }) => clientCertificate?.privateKey ?? [],
+                    (one) => ("clientCertificate" in one && one.clientCertificate?.privateKey) || [],
                 );
                 expect(
                     files

@@ -46,7 +46,7 @@ const types = {
 };
 
 /** The tar of a few files, as `tar` makes it. */
-export function tarOf(files: Record<string, string>): Buffer {
+function tarOf(files: Record<string, string>): Buffer {
     const folder = mkdtempSync(join(tmpdir(), "buildfleet-small-"));
     try {
         for (const [name, content] of Object.entries(files)) {

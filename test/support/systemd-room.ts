@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import type { SshTarget } from "../../drivers/ssh";
+import type { SshTarget } from "../../core/ssh-target";
 import type { GuestNetwork } from "./vm/network";
 
 /**

@@ -179,6 +179,8 @@ describe("the first boot", () => {
 describe("the machine that was stopped", () => {
     test("answers again on the same volume, and the same build is all cache hits", async () => {
         await boot();
+        // It answers before cloud-init is through, which must not cost a running build its connections.
+        const { gate, build } = await running("boot");
         const { digest, log } = await firstBuild().result;
         expect(digest).toBe(firstDigest);
         // The step itself would have asked again.
@@ -186,6 +188,9 @@ describe("the machine that was stopped", () => {
         expect(log.match(/CACHED/g)).toHaveLength(3);
         const journal = await builder.machine.shell("journalctl -u buildfleet-cache.service -o cat");
         expect(journal.match(/making a file system/g)).toHaveLength(1);
+        await builder.machine.shell("until systemctl --quiet is-active cloud-init.service; do sleep 1; done", 180_000);
+        gate.open();
+        await build.result;
     });
 
     test("without builds it powers itself off, while one runs it does not", async () => {

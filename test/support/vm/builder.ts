@@ -6,7 +6,7 @@ import { hostSettings, planNodes } from "../../../core/aws/fleet-plan";
 import { checkFleetSettings } from "../../../core/aws/fleet-settings";
 import { fleetId, logGroupName, tlsParameterName } from "../../../core/aws/names";
 import { nodePolicy } from "../../../core/aws/policies";
-import { BUILDKIT_PORT, encodeUserData, type HostSettings, hostFiles, renderUserData } from "../../../core/host";
+import { BUILDKIT_PORT, type Ec2HostSettings, encodeUserData, hostFiles, renderUserData } from "../../../core/host";
 import { type Authority, createAuthority, issueCertificate } from "../../../drivers/x509";
 import { readArtifact } from "../../../tools/vm/artifact.mjs";
 import { AwsFront } from "../aws-guest";
@@ -33,7 +33,7 @@ export interface BuilderOptions {
  */
 export class BuilderMachine {
     private constructor(
-        readonly settings: HostSettings,
+        readonly settings: Ec2HostSettings,
         readonly network: GuestNetwork,
         readonly moto: Moto,
         readonly registry: RunningRegistry,
@@ -168,7 +168,7 @@ export class BuilderMachine {
     }
 
     /** Writes the files of other settings onto the running machine, as its user data would have with them. */
-    async reconfigure(change: Partial<HostSettings>): Promise<void> {
+    async reconfigure(change: Partial<Ec2HostSettings>): Promise<void> {
         const before = new Map(hostFiles(this.settings).map(({ path, content }) => [path, content]));
         for (const { path, content } of hostFiles({ ...this.settings, ...change })) {
             if (before.get(path) === content) continue;
@@ -217,14 +217,14 @@ class ConnectionClosed extends Error {}
 function hostOf(
     architecture: Architecture,
     own: {
-        artifact: HostSettings["buildkit"]["artifact"];
+        artifact: Ec2HostSettings["buildkit"]["artifact"];
         parameter: string;
         logGroup: string;
         registry: string;
         awsEndpoint: string;
         timing: BuilderOptions["timing"];
     },
-): HostSettings {
+): Ec2HostSettings {
     const fleet = checkFleetSettings("Ec2Fleet", {
         access: { mode: "private", from: ["10.0.0.0/16"] },
         nodes: { [architecture]: {} },
