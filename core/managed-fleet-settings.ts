@@ -120,7 +120,9 @@ export const managedFleetSettings = () =>
             table(registry, "registries", (name) =>
                 isRegistry(name) ? undefined : { found: `${quote(name)} is not a registry`, expected: "host[:port]" },
             ),
-        ).default({}),
+        )
+            .default({})
+            .describe("How the nodes reach registries, by `host[:port]`; `RegistryConnection.nodeSettings` is one"),
         gc: fields({
             reservedSpace: space.default("10%").describe("Never reclaimed below this"),
             maxUsedSpace: space.default("60%").describe("Reclaimed above this"),

@@ -7,10 +7,17 @@ import { fileURLToPath } from "node:url";
 const require = createRequire(import.meta.url);
 
 /** Which document has which tables. */
-export const TABLES = { "README.md": ["image", "local"], "docs/aws.md": ["fleet", "repository", "aws"] };
+export const TABLES = {
+    "README.md": ["image", "local"],
+    "docs/aws.md": ["fleet", "repository", "aws"],
+    "docs/onprem.md": ["external", "managed", "registry", "server", "mirror", "onprem"],
+};
 
-/** Settings of the stack `aws` that are described elsewhere. */
+/** Settings of the stacks that are described elsewhere. */
 const ELSEWHERE = {
+    registry: "The private registry, as in the table of `RegistryConnection`",
+    mirror: "What is brought into the registry before the image is built, as in the table of `ImageMirror`; `to` is the registry",
+    builders: "`external`: as in the table of `ExternalFleet`; `managed`: as in that of `ManagedFleet`",
     fleet: "The builders, as in the table of `Ec2Fleet`",
     repository: "As in the table of `EcrRepository`; `name` is `hello` when unset",
     scan: "As in the table of `MultiPlatformImage`",
@@ -43,6 +50,12 @@ function rowsOf(name) {
         local: () => settingsTable(require("../dist/core/local-settings.js").localSettings()),
         fleet: () => settingsTable(require("../dist/core/aws/fleet-settings.js").fleetSettings()),
         repository: () => settingsTable(require("../dist/core/aws/repository-settings.js").repositorySettings()),
+        external: () => settingsTable(require("../dist/core/external-fleet-settings.js").externalFleetSettings()),
+        managed: () => settingsTable(require("../dist/core/managed-fleet-settings.js").managedFleetSettings()),
+        registry: () => settingsTable(require("../dist/core/registry-settings.js").registrySettings()),
+        server: () => settingsTable(require("../dist/core/registry-server/settings.js").registryServerSettings()),
+        mirror: () => settingsTable(require("../dist/core/image-mirror-settings.js").imageMirrorSettings()),
+        onprem: () => shortened(settingsTable(require("../dist/core/onprem-settings.js").onpremSettings())),
         aws: () => shortened(settingsTable(require("../dist/core/aws-settings.js").awsSettings())),
     };
     return tables[name]?.() ?? [];

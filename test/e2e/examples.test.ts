@@ -166,3 +166,43 @@ describe("examples/github-actions", () => {
         ]);
     }, 120_000);
 });
+
+describe("examples/onprem and examples/airgap", () => {
+    const [onprem, collect, load] = [
+        new Example("onprem"),
+        new Example("airgap/collect"),
+        new Example("airgap/load"),
+    ] as const;
+    afterAll(() => {
+        for (const example of [onprem, collect, load]) example.dispose();
+    });
+
+    it("are what the compiler takes", async () => {
+        for (const example of [onprem, collect, load]) expect(await example.typeProblems()).toBe("");
+    }, 120_000);
+
+    it("a machine room previews without a host: a registry, a builder on each host, and the image", async () => {
+        const secret = { "onprem:registryPassword": "a password of the room" };
+        const preview = await onprem.preview("room", undefined, secret);
+        expect(preview.errors).toEqual([]);
+        expect(created(preview)).toEqual(
+            expect.arrayContaining([
+                "buildfleet:index:RegistryServer registry",
+                "RegistryService registry-service",
+                "ManagedHost builders-arm-1",
+                "ManagedHost builders-x86-1",
+                "buildfleet:index:MultiPlatformImage app",
+            ]),
+        );
+        expect(Object.keys(preview.outputs).sort()).toEqual(["platforms", "ref"]);
+    }, 60_000);
+
+    it("one side of the air gap writes what the other builds with", async () => {
+        const [outside, inside] = [await collect.preview("world"), await load.preview("room")];
+        expect([...outside.errors, ...inside.errors]).toEqual([]);
+        expect(created(outside)).toEqual(["ImageMirror collect", "buildfleet:index:ImageMirror collect"]);
+        expect(created(inside)).toEqual(
+            expect.arrayContaining(["ImageMirror load", "buildfleet:index:MultiPlatformImage app"]),
+        );
+    }, 90_000);
+});

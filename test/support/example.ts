@@ -40,8 +40,13 @@ export class Example {
     }
 
     /** A preview of one of its stacks; `state` is the folder of the states, where another stack's is looked up. */
-    async preview(stack: string, state = join(this.folder, "state")): Promise<EngineResult & { stderr: string }> {
-        const where = ["--cwd", this.folder, "--stack", stack, "--state", state, "--json"];
+    async preview(
+        stack: string,
+        state = join(this.folder, "state"),
+        config: Record<string, string> = {},
+    ): Promise<EngineResult & { stderr: string }> {
+        const settings = Object.entries(config).flatMap(([key, value]) => ["--config", `${key}=${value}`]);
+        const where = ["--cwd", this.folder, "--stack", stack, "--state", state, "--json", ...settings];
         const env = {
             ...Object.fromEntries(BARE),
             HOME: this.folder,
