@@ -24,6 +24,7 @@ describe("the package", () => {
             "CHANGELOG.md",
             "LICENSE",
             "README.md",
+            "README.zh-CN.md",
             "dist/aws.d.ts",
             "dist/aws.js",
             "dist/components",
@@ -36,7 +37,9 @@ describe("the package", () => {
         ]);
         const others = files.filter((path) => path.startsWith("dist/") && !/\.(d\.ts|js)$/.test(path));
         // Scripts and units that a builder gets, as they are.
-        const carried = readdirSync(join(CHECKOUT, "core/host/files"), { recursive: true, withFileTypes: true })
+        const carried = ["host", "emulation", "registry-server"]
+            .map((name) => join(CHECKOUT, "core", name, "files"))
+            .flatMap((folder) => readdirSync(folder, { recursive: true, withFileTypes: true }))
             .filter((entry) => entry.isFile())
             .map(({ parentPath, name }) => join("dist", relative(CHECKOUT, parentPath), name));
         expect(others.sort()).toEqual(carried.sort());

@@ -304,7 +304,7 @@ describe("a builder in a container of a Docker daemon", () => {
     it("says which daemon does not answer, and builds elsewhere where there is one that does", async () => {
         const dead = { name: "dead", endpoint: "unix:///nowhere/docker.sock", docker: docker() };
         await expect(register({}, { nodes: [dead] })).rejects.toThrow(
-            /dead \(unix:\/\/\/nowhere\/docker\.sock\)[\s\S]*next: start Docker there/,
+            /dead \(unix:\/\/\/nowhere\/docker\.sock\)[\s\S]*Cannot connect to the Docker daemon[\s\S]*next: start one of these nodes/,
         );
         const nodes = [dead, ...inputs().nodes];
         expect(await register({}, { nodes })).toMatchObject({ nodeName: "room" });

@@ -201,6 +201,8 @@ mount -t tmpfs tmpfs tmp
 mkdir -p run/outer run/sshd
 mount --bind "$outer/outer" run/outer
 rm -rf etc/systemd/system etc/systemd/system.control
+# What this machine's root does at every login is not a host's.
+rm -f root/.bashrc root/.bash_profile root/.profile
 mkdir -p etc/systemd/system
 printf '%s\\n' '[Unit]' 'DefaultDependencies=no' 'Wants=host-ssh.service systemd-journald.service' 'AllowIsolate=yes' \\
     >etc/systemd/system/host.target

@@ -171,7 +171,8 @@ export class BuilderHost {
             "PasswordAuthentication no",
             "PidFile none",
             // As a host's owner would: buildctl on the PATH, and where it finds the daemon.
-            `SetEnv BUILDKIT_HOST=unix://${this.socket} PATH=${dirname(findTool("buildctl"))}:/usr/bin:/bin`,
+            // A home of its own: what this machine's root does at every login is not the host's.
+            `SetEnv HOME=${this.folder} BUILDKIT_HOST=unix://${this.socket} PATH=${dirname(findTool("buildctl"))}:/usr/bin:/bin`,
             "",
         ];
         writeFileSync(join(this.folder, "sshd_config"), config.join("\n"));

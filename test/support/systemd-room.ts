@@ -154,6 +154,8 @@ mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
 mount -t tmpfs tmpfs var/lib
 rm -rf etc/systemd/system var/log/journal opt/buildfleet usr/local/libexec
+# What this machine's root does at every login is not the host's.
+rm -f root/.bashrc root/.bash_profile root/.profile
 mkdir -p etc/systemd/system/multi-user.target.wants etc/room run/outer-upper
 mount --bind ../upper run/outer-upper
 cp ../host etc/room/host
