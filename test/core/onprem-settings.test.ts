@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseOnpremSettings } from "../../core/onprem-settings";
+import { onpremSettings, parseOnpremSettings } from "../../core/onprem-settings";
 import { SettingsError } from "../../core/problems";
 
 const now = new Date("2026-11-22T12:00:00Z");
@@ -71,6 +71,7 @@ const wrong: Record<string, unknown> = {
 
 describe("the settings of the stack onprem", () => {
     it("need a registry and builders, and nothing else", () => {
+        expect(onpremSettings({ now }).safeParse(room).success).toBe(true);
         const { image, emulation, mirror } = parse(room);
         expect({ emulation, mirror }).toEqual({ emulation: "refuse", mirror: undefined });
         expect(image).toMatchObject({ repository: "hello", mirrored: {}, platforms: ["linux/amd64", "linux/arm64"] });
