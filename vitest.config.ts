@@ -29,8 +29,6 @@ export default defineConfig({
                     name: "processes",
                     include: PROCESSES,
                     pool: "forks",
-                    // They wait for others' processes, for seconds at a time.
-                    poolOptions: { forks: { maxForks: availableParallelism() + 1 } },
                     sequence: { groupOrder: 1 },
                     ...timeouts,
                 },
