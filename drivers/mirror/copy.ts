@@ -75,6 +75,8 @@ class CopyRun {
     readonly done: Copied = { copied: none(), mounted: none(), skipped: none() };
     /** Bytes that have come so far. */
     passed = 0;
+    /** Paths that lacked something: what is to come after it is not there, either. */
+    readonly #written = new Set<string>();
     readonly #stop = new AbortController();
 
     constructor(
@@ -109,17 +111,23 @@ class CopyRun {
         signal.throwIfAborted();
         // A layout keeps each blob once, whatever refers to it.
         const paths = this.target.registry === undefined ? [...all].slice(0, 1) : [...all];
-        const there = await Promise.all(paths.map((path) => this.target.has(path, blob, signal)));
-        const has = paths.filter((_, i) => there[i]);
-        const lacks = paths.filter((_, i) => !there[i]);
+        const [first = "", ...others] = paths;
+        const known = await this.target.has(first, blob, signal);
+        // What one repository lacks the others most likely lack, too; mounting what is there changes nothing.
+        const there = known ? await Promise.all(others.map((path) => this.target.has(path, blob, signal))) : [];
+        const has = paths.filter((_, i) => (i === 0 ? known : there[i - 1]));
+        const lacks = paths.filter((path) => !has.includes(path));
         let outcome: keyof Copied = lacks.length === 0 ? "skipped" : "mounted";
         for (const path of lacks) {
             const near = has[0] ?? (from.registry === this.target.registry ? from.repository : undefined);
-            if (near === undefined || !(await this.target.mount(path, blob, near, signal))) {
+            const mounted = near !== undefined && (await this.target.mount(path, blob, near, signal));
+            // Not every registry mounts.
+            if (!mounted && (path === first || !(await this.target.has(path, blob, signal)))) {
                 await this.#send(path, blob, from);
                 outcome = "copied";
             }
             has.unshift(path);
+            this.#written.add(path);
         }
         this.done[outcome].blobs++;
         this.done[outcome].bytes += blob.size;
@@ -165,9 +173,10 @@ class CopyRun {
     async #write(image: PlannedImage): Promise<void> {
         const signal = this.#stop.signal;
         const { path, manifests, root, attached } = image;
-        for (const manifest of manifests) await this.target.put(path, manifest, signal);
+        const isNew = this.#written.has(path);
+        for (const manifest of manifests) await this.target.put(path, manifest, isNew, signal);
         for (const one of attached) await this.target.attach(image, one.subject, one.manifests, signal);
-        await this.target.name(image, root, signal);
+        await this.target.name(image, root, isNew, signal);
     }
 }
 

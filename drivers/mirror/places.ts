@@ -61,11 +61,12 @@ export interface Target {
     /** Takes a blob over from another repository of the same target; false where that can't be. */
     mount(path: string, blob: Blob, from: string, signal: AbortSignal): Promise<boolean>;
     open(path: string, blob: Blob, signal: AbortSignal): Promise<BlobSink>;
-    put(path: string, manifest: ManifestBytes, signal: AbortSignal): Promise<void>;
+    /** `isNew`: it is not worth looking whether it is there. */
+    put(path: string, manifest: ManifestBytes, isNew: boolean, signal: AbortSignal): Promise<void>;
     /** Makes what is attached findable; it was put before. */
     attach(image: TargetImage, subject: Digest, attached: Attached[], signal: AbortSignal): Promise<void>;
     /** Gives the image its name, when everything of it is there. */
-    name(image: TargetImage, root: ManifestBytes, signal: AbortSignal): Promise<void>;
+    name(image: TargetImage, root: ManifestBytes, isNew: boolean, signal: AbortSignal): Promise<void>;
     /** @returns the digest of a layout's `index.json`, in which everything in it is named. */
     finish(): Promise<Digest | undefined>;
 }

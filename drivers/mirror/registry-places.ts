@@ -3,7 +3,7 @@ import { mediaTypes } from "../../core/image-index";
 import type { Reference } from "../../core/reference";
 import { type Blob, BlobCheck } from "../blob-check";
 import { withLocks } from "../lock";
-import type { RegistryClient } from "../registry";
+import { type RegistryClient, RegistryError } from "../registry";
 import type { ManifestBytes } from "./manifest";
 import type { Attached, Source, SourceRepository, Target, TargetImage } from "./places";
 
@@ -12,6 +12,9 @@ const COSIGN_TAGS = [".sig", ".att", ".sbom"];
 
 /** Registries as the source of images; each is reached by a client of its own. */
 export class RegistrySource implements Source {
+    /** Tags that are made of digests, by repository. */
+    readonly #digestTags = new Map<string, Promise<ReadonlySet<string> | undefined>>();
+
     constructor(readonly clients: ReadonlyMap<string, RegistryClient>) {}
 
     where({ registry, repository }: SourceRepository): string {
@@ -28,12 +31,15 @@ export class RegistrySource implements Source {
 
     async attached({ registry, repository }: SourceRepository, digest: Digest): Promise<Attached[]> {
         const client = this.#client(registry);
+        const known = await this.#tagsOf(registry, repository);
+        const exists = async (tag: string) =>
+            known ? known.has(tag) : (await client.headManifest(repository, tag)) !== undefined;
         const [referrers, tagged] = await Promise.all([
-            client.referrers(repository, digest),
+            client.referrers(repository, digest, { fallback: known?.has(digestTag(digest)) ?? true }),
             Promise.all(
                 COSIGN_TAGS.map(async (ending) => {
                     const tag = `${digestTag(digest)}${ending}`;
-                    return (await client.headManifest(repository, tag)) ? [tag] : [];
+                    return (await exists(tag)) ? [tag] : [];
                 }),
             ),
         ]);
@@ -63,6 +69,24 @@ export class RegistrySource implements Source {
         signal: AbortSignal,
     ): Promise<void> {
         return this.#client(registry).streamBlob(repository, blob, take, { offset, signal });
+    }
+
+    /** One list for all that a repository's images are asked about; undefined where the registry does not list, and each is asked for. */
+    #tagsOf(registry: string, repository: string): Promise<ReadonlySet<string> | undefined> {
+        const key = `${registry}/${repository}`;
+        const known =
+            this.#digestTags.get(key) ??
+            this.#client(registry)
+                .tags(repository)
+                .then(
+                    (tags) => new Set(tags.filter((tag) => tag.startsWith("sha256-"))),
+                    (error: unknown) => {
+                        if (error instanceof RegistryError) return undefined;
+                        throw error;
+                    },
+                );
+        this.#digestTags.set(key, known);
+        return known;
     }
 
     #client(registry: string): RegistryClient {
@@ -107,8 +131,13 @@ export class RegistryTarget implements Target {
         };
     }
 
-    async put(path: string, { digest, mediaType, bytes }: ManifestBytes, signal: AbortSignal): Promise<void> {
-        if ((await this.client.headManifest(path, digest, { signal }))?.digest === digest) return;
+    async put(
+        path: string,
+        { digest, mediaType, bytes }: ManifestBytes,
+        isNew: boolean,
+        signal: AbortSignal,
+    ): Promise<void> {
+        if (!isNew && (await this.client.headManifest(path, digest, { signal }))?.digest === digest) return;
         await this.client.putManifest(path, digest, mediaType, bytes, { signal });
     }
 
@@ -136,9 +165,9 @@ export class RegistryTarget implements Target {
             );
     }
 
-    async name({ path, tag }: TargetImage, root: ManifestBytes, signal: AbortSignal): Promise<void> {
-        if (tag === undefined || (await this.client.headManifest(path, tag, { signal }))?.digest === root.digest)
-            return;
+    async name({ path, tag }: TargetImage, root: ManifestBytes, isNew: boolean, signal: AbortSignal): Promise<void> {
+        if (tag === undefined) return;
+        if (!isNew && (await this.client.headManifest(path, tag, { signal }))?.digest === root.digest) return;
         await this.client.putManifest(path, tag, root.mediaType, root.bytes, { signal });
     }
 

@@ -10,6 +10,8 @@ import type { WireReply } from "./transport";
 export interface ReferrersOptions extends CallOptions {
     /** Only referrers of this type. */
     artifactType?: string | undefined;
+    /** Whether the tag is looked at where the registry has no referrers API; false for who knows that there is none. Default true. */
+    fallback?: boolean | undefined;
 }
 
 /**
@@ -21,7 +23,7 @@ export async function referrers(
     session: RegistrySession,
     repository: string,
     digest: string,
-    { signal, artifactType }: ReferrersOptions,
+    { signal, artifactType, fallback = true }: ReferrersOptions,
 ): Promise<Descriptor[]> {
     const subject = requireDigest(digest);
     const query = artifactType === undefined ? "" : `?artifactType=${encodeURIComponent(artifactType)}`;
@@ -48,7 +50,7 @@ export async function referrers(
         // A later page that is missing is a broken listing, not a registry without the API.
         if (!(error instanceof RegistryError) || error.status !== 404 || pages > 0) throw error;
     }
-    return (await fallback(session, repository, subject, signal)).filter(wanted);
+    return fallback ? (await byTag(session, repository, subject, signal)).filter(wanted) : [];
 }
 
 function readIndex(reply: WireReply): Descriptor[] {
@@ -59,7 +61,7 @@ function readIndex(reply: WireReply): Descriptor[] {
     return parseJson(reply, "GET", descriptorIndex, "an index of referrers").manifests;
 }
 
-async function fallback(
+async function byTag(
     session: RegistrySession,
     repository: string,
     subject: ReturnType<typeof requireDigest>,
