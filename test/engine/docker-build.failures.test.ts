@@ -54,7 +54,9 @@ describe("failures", () => {
         expect(buildxProcesses()).toEqual([]);
 
         const { inputs: checked } = await (await bench.provider()).check(urn("late"), {}, news);
-        await expect((await bench.provider()).create(urn("late"), checked, 1, false)).rejects.toThrow(/deadline exceeded/);
+        await expect((await bench.provider()).create(urn("late"), checked, 1, false)).rejects.toThrow(
+            /deadline exceeded/,
+        );
         expect(buildxProcesses()).toEqual([]);
     });
 
