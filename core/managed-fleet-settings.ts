@@ -82,7 +82,7 @@ const host = fields({
         .optional()
         .describe("What it builds; its own architecture when unset"),
     maxParallelism: whole({ min: 1, max: 256 }).default(4).describe("Build steps at a time"),
-    maxBuilds: whole({ min: 1, max: 256 }).optional().describe("Builds at a time; no limit when unset"),
+    maxBuilds: whole({ min: 1, max: 1000 }).optional().describe("Builds at a time; no limit when unset"),
     memory: memory.optional().describe("The most that BuildKit and its build steps use; no limit when unset"),
     cpus: cpus.optional().describe("The cores that BuildKit and its build steps use; no limit when unset"),
 });

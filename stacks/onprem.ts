@@ -1,8 +1,10 @@
 import * as pulumi from "@pulumi/pulumi";
 import { type OnpremSettings, parseOnpremSettings } from "../core/onprem-settings";
 import {
+    type DockerHost,
     ExternalFleet,
     type ExternalFleetArgs,
+    type ExternalNode,
     type Fleet,
     ImageMirror,
     type ImageMirrorArgs,
@@ -44,12 +46,21 @@ function createFleet(
     registry: RegistryConnection,
     mirror: ImageMirror | undefined,
 ): Fleet {
-    if (!managed) return new ExternalFleet("builders", external as ExternalFleetArgs);
-    const { registries, ...rest } = managed as ManagedFleetArgs;
-    const all = pulumi
-        .all([mirror?.nodeSettings ?? {}, registry.nodeSettings, registries ?? {}])
-        .apply((settings) => Object.assign({}, ...settings));
-    return new ManagedFleet("builders", { ...rest, registries: all });
+    const withRoom = (own: ManagedFleetArgs["registries"]) =>
+        pulumi
+            .all([mirror?.nodeSettings ?? {}, registry.nodeSettings, own ?? {}])
+            .apply((settings) => Object.assign({}, ...settings));
+    if (managed) {
+        const { registries, ...rest } = managed as ManagedFleetArgs;
+        return new ManagedFleet("builders", { ...rest, registries: withRoom(registries) });
+    }
+    const { nodes, ...rest } = external as Omit<ExternalFleetArgs, "nodes"> & { nodes: ExternalNode[] };
+    // Only what this stack starts can be told; a daemon that somebody else set up knows its registries by itself.
+    const told = nodes.map((node) => {
+        const docker = node.docker as pulumi.Unwrap<DockerHost> | undefined;
+        return docker ? { ...node, docker: { ...docker, registries: withRoom(docker.registries) } } : node;
+    });
+    return new ExternalFleet("builders", { ...rest, nodes: told });
 }
 
 /** Build arguments that name what was mirrored: the build waits for it. */

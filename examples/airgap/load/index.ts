@@ -13,7 +13,10 @@ const config = new pulumi.Config();
 // Plain HTTP, as in the room of the guide; with TLS: `ca`, the PEM of the room's authority.
 const registry = new RegistryConnection("room", { address: config.require("registry"), plainHttp: true });
 const carried = new ImageMirror("load", {
-    images: { debian: "docker.io/library/debian:bookworm-slim" },
+    images: {
+        buildkit: "docker.io/moby/buildkit:v0.33.1",
+        debian: "docker.io/library/debian:bookworm-slim",
+    },
     from: { archive: config.require("archive"), contents: config.require("contents") },
     to: { registry },
 });
