@@ -2,9 +2,12 @@ import { readFileSync } from "node:fs";
 import { type Problem, SettingsError } from "../core/problems";
 import { isTable } from "../core/schema-tables";
 
+/** Tables whose names are the user's: a build argument `NginxConfFile` is one, and no path to read. */
+const USERS_OWN = new Set(["buildArgs", "mirrored", "images", "env"]);
+
 /**
  * Settings in which every `…File: path` became `…` with the file's content: certificates and passwords stay out of the stack's
- * settings. A path is relative to the folder of the stack's program.
+ * settings. A path is relative to the folder of the stack's program. Build arguments, variables and names of images stay as they are.
  *
  * @throws SettingsError with every file that can't be read, and every setting that is given twice.
  */
@@ -21,6 +24,7 @@ function resolved(value: unknown, path: string, problems: Problem[]): unknown {
     return Object.fromEntries(
         Object.entries(value).map(([key, item]) => {
             const at = path === "" ? key : `${path}.${key}`;
+            if (USERS_OWN.has(key) && isTable(item)) return [key, item];
             const name = /^(.+)File$/.exec(key)?.[1];
             if (name === undefined || typeof item !== "string") return [key, resolved(item, at, problems)];
             if (value[name] !== undefined)

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { checkExternalFleetSettings } from "../../core/external-fleet-settings";
-import type { BuilderClient, BuilderNode } from "../../resources/buildx-builder";
+import { type BuilderClient, type BuilderNode, secretKeys } from "../../resources/buildx-builder";
 import { withoutOutputs } from "../plain";
 import type { Fleet } from "./fleet";
 
@@ -34,6 +34,7 @@ export interface ExternalFleetArgs {
  * @throws SettingsError with every problem of the arguments at once, before anything is declared.
  */
 export class ExternalFleet extends pulumi.ComponentResource implements Fleet {
+    /** A secret where one of them has a private key for a registry. */
     readonly nodes: pulumi.Output<pulumi.Unwrap<BuilderNode>[]>;
     /** Its private key is a secret. */
     readonly client: pulumi.Output<pulumi.Unwrap<BuilderClient>> | undefined;
@@ -41,7 +42,7 @@ export class ExternalFleet extends pulumi.ComponentResource implements Fleet {
     constructor(name: string, args: ExternalFleetArgs, options?: pulumi.ComponentResourceOptions) {
         checkExternalFleetSettings(`ExternalFleet ${JSON.stringify(name)}`, withoutOutputs(args));
         super("buildfleet:index:ExternalFleet", name, {}, options);
-        this.nodes = pulumi.output(args.nodes);
+        this.nodes = secretKeys(args.nodes);
         this.client = args.client === undefined ? undefined : secretKey(args.client);
         this.registerOutputs({ nodes: this.nodes });
     }

@@ -84,7 +84,10 @@ export class ImageMirror extends pulumi.ComponentResource {
     readonly copied: pulumi.Output<MirroredAmount>;
     /** What was there already, or was taken over from another repository of the same registry. */
     readonly skipped: pulumi.Output<MirroredAmount>;
-    /** Digest of all that a layout holds, for `from.contents` on the other side; empty for a registry. */
+    /**
+     * Digest of all that a layout holds, for `from.contents` on the other side; empty for a registry. Where several mirrors
+     * have one folder, it is that of the one that wrote last: only that one's output is what the folder holds.
+     */
     readonly contents: pulumi.Output<string>;
     /**
      * For a fleet's `registries`: nodes ask the target before the registries that the images name. An image with a `name` of

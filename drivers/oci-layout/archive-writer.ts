@@ -64,10 +64,19 @@ class ArchiveWriter implements LayoutWriter {
         if (this.#written.has(blobPath(blob.digest))) return true;
         if (!this.earlier || !(await this.earlier.has(blob))) return false;
         const sink = await this.open(blob);
-        await this.earlier.stream(blob, (piece) => sink.write(piece));
-        const isRight = sink.check.problem() === undefined;
-        await (isRight ? sink.finish() : sink.abort());
-        return isRight;
+        try {
+            await this.earlier.stream(blob, (piece) => sink.write(piece));
+            if (sink.check.problem() === undefined) {
+                await sink.finish();
+                return true;
+            }
+        } catch (error) {
+            // Whoever waits for its turn would wait for ever. What went wrong first is what tells.
+            await sink.abort().catch(() => undefined);
+            throw error;
+        }
+        await sink.abort();
+        return false;
     }
 
     async open(blob: Blob): Promise<BlobSink> {
@@ -126,8 +135,11 @@ class ArchiveWriter implements LayoutWriter {
                 release?.();
             },
             abort: async () => {
-                if (release) await this.file.truncate(this.#end);
-                release?.();
+                try {
+                    if (release) await this.file.truncate(this.#end);
+                } finally {
+                    release?.();
+                }
             },
         };
     }

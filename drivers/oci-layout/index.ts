@@ -4,6 +4,7 @@ import { writeArchive } from "./archive-writer";
 import { readFolder, writeFolder } from "./folder";
 import { LayoutError, type LayoutReader, type LayoutWriter } from "./store";
 
+export { digestsByName } from "./names";
 export { type BlobSink, LayoutError, type LayoutReader, type LayoutWriter } from "./store";
 
 /** Where a layout is: exactly one of the two. */

@@ -64,7 +64,7 @@ export class TarError extends Error {}
 /**
  * The files of a tar, in order; their bytes are not read. Folders and links are passed over.
  *
- * @throws TarError where it is cut off, or no tar.
+ * @throws TarError where it is cut off, damaged, or no tar.
  */
 export async function* tarEntries(file: FileHandle): AsyncGenerator<TarEntry> {
     const { size: end } = await file.stat();
@@ -76,6 +76,8 @@ export async function* tarEntries(file: FileHandle): AsyncGenerator<TarEntry> {
         checkSum(header, at);
         const type = String.fromCharCode(header[156] ?? 0);
         const size = extended.size === undefined ? number(header.subarray(124, 136)) : Number(extended.size);
+        if (!Number.isSafeInteger(size) || size < 0)
+            throw new TarError(`its header at byte ${at} is damaged: it says no size`);
         const offset = at + BLOCK;
         at = offset + padded(size);
         if (offset + size > end) throw new TarError(`it is cut off after ${end} bytes`);

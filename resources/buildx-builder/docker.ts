@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { type DockerBuilderPlan, SETTINGS_VARIABLE } from "../../core/docker-host";
 import type { DockerHostSettings } from "../../core/docker-host-settings";
@@ -23,16 +22,13 @@ import {
     removeVolume,
 } from "../../drivers/docker-host";
 import { withLocks } from "../../drivers/lock";
-import { progress, whileWorking } from "../../drivers/progress";
+import { drained } from "./drain";
 import type { Node } from "./machine";
 
 /** A node whose BuildKit is a container that buildx's docker-container driver makes on a Docker daemon. */
 export type DockerNode = Node & { docker: DockerHostSettings };
 
 export const isDocker = (node: Node): node is DockerNode => node.docker !== undefined;
-
-const DRAIN_MS = 600_000;
-const ASK_EVERY_MS = 2_000;
 
 /** What a Docker daemon shows of a node. */
 export interface DockerLook {
@@ -102,27 +98,14 @@ export async function lookAtDocker(node: DockerNode): Promise<DockerLook> {
     return { platform, info: await ask(node, plan) };
 }
 
-/** Waits until nobody builds in a container that is to be made anew. One whose BuildKit does not answer has nothing to lose. */
-async function drain(node: DockerNode, plan: DockerBuilderPlan, reason: string): Promise<void> {
-    const deadline = Date.now() + DRAIN_MS;
-    const count = () => countActiveBuilds(inContainer(node, plan)).catch(() => 0);
-    let active = await count();
-    if (active === 0) return;
-    const what = () =>
-        `builder node ${node.name}: ${active} builds to end before ${plan.container} is made anew (${reason})`;
-    progress(what(), true);
-    await whileWorking(what, async () => {
-        while (active > 0) {
-            if (Date.now() >= deadline)
-                throw new Error(
-                    `${plan.container} has to be made anew (${reason}), and after ${DRAIN_MS / 60_000} minutes ${active} builds ` +
-                        "still run in it; run again when they are done",
-                );
-            await delay(ASK_EVERY_MS);
-            active = await count();
-        }
+/** Waits until nobody builds in a container that is to be made anew. */
+const drain = (node: DockerNode, plan: DockerBuilderPlan, reason: string) =>
+    drained({
+        subject: `builder node ${node.name}`,
+        purpose: `${plan.container} is made anew (${reason})`,
+        count: () => countActiveBuilds(inContainer(node, plan)),
+        runs: async () => (await findContainer(node.endpoint, plan.container))?.status === "running",
     });
-}
 
 /** One at a time on this machine: every image of a fleet asks for the same container. */
 const exclusively = <T>({ endpoint }: DockerNode, { container }: DockerBuilderPlan, work: () => Promise<T>) =>

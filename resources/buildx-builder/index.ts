@@ -69,6 +69,19 @@ export interface BuildxBuilderArgs {
     placementKey?: pulumi.Input<string>;
 }
 
+const hasKey = (nodes: pulumi.Unwrap<BuilderNode>[]) =>
+    nodes.some(({ docker }) =>
+        Object.values(docker?.registries ?? {}).some(({ clientCertificate }) => clientCertificate?.privateKey),
+    );
+
+/** Nodes as they were given; a secret where one of them has a private key for a registry, as the `client` is. */
+export function secretKeys(
+    nodes: pulumi.Input<pulumi.Input<BuilderNode>[]>,
+): pulumi.Output<pulumi.Unwrap<BuilderNode>[]> {
+    const known = pulumi.output(nodes) as pulumi.Output<pulumi.Unwrap<BuilderNode>[]>;
+    return known.apply((all) => (hasKey(all) ? pulumi.secret(all) : pulumi.output(all)));
+}
+
 /**
  * One platform's builder in buildx's store, pinned to one healthy node. Its registration heals itself: a lost store, a lost
  * or rotated certificate, a node that moved or died are mended by the next `up`, under the same name.
@@ -91,6 +104,7 @@ export class BuildxBuilder extends OperationsResource {
                 emulation: "refuse",
                 placementKey: args.name,
                 ...args,
+                nodes: secretKeys(args.nodes),
                 ...(args.client ? { client: pulumi.secret(args.client) } : {}),
             },
             ["nodeName", "endpoint", "emulated", "nativePlatform"],

@@ -30,7 +30,8 @@ export interface ImageArchiveArgs {
 
 /**
  * An image as a file or folder on the machine that runs Pulumi, made of what is in the registry. The same image gives the same
- * bytes. Where it is missing or changed, as on a fresh runner, the next `up` writes it again. Deleting the resource removes it,
+ * bytes. Where it is missing or changed, as on a fresh runner, the next `up` writes it again; a folder with somebody else's files in
+ * it is refused, and stays as it is. Deleting the resource removes it,
  * unless it was changed meanwhile.
  */
 export class ImageArchive extends OperationsResource {

@@ -40,6 +40,13 @@ export async function folderDigest(folder: string): Promise<Digest> {
     return `sha256:${hash.digest("hex")}`;
 }
 
+/** The paths of everything in a folder, below it. */
+export async function pathsIn(folder: string): Promise<string[]> {
+    const found: string[] = [];
+    for await (const { path } of walk(folder)) found.push(path);
+    return found;
+}
+
 /**
  * What changes whenever anything in a file or folder does, as far as the file system tells without reading it: sizes, and times of
  * change. And the bytes of all files.

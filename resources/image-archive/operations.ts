@@ -10,7 +10,7 @@ import { type RegistryAccess, withRegistry } from "../../drivers/registry-access
 import { changedInputs, defineOperations, type Failure, isUnknown } from "../operations";
 import type { ArchiveFormat } from "./index";
 import { dockerItems, layoutItems, oneImage, readManifest } from "./layout";
-import { folderDigest, stampOf } from "./listing";
+import { folderDigest, pathsIn, stampOf } from "./listing";
 import { exportRoot } from "./root-filesystem";
 import { digestOfFile, partial, place, unlessAbsent, writeFolder, writeTar } from "./write";
 
@@ -58,23 +58,65 @@ async function write(inputs: Inputs, access: RegistryAccess, path: string): Prom
 /**
  * Writes it, and puts it in its place.
  *
- * @param isOurs whether what is there may be replaced: it is what this resource has written
+ * @param before what this resource has written there, and may replace
  */
-async function make(inputs: Inputs, isOurs: boolean): Promise<State> {
+async function make(inputs: Inputs, before?: State): Promise<State> {
     const path = onDisk(inputs);
     const written = partial(path);
     await rm(written, { recursive: true, force: true });
     try {
         await withRegistry(inputs.repository, inputs.connection, (access) => write(inputs, access, written));
         const digest = await digestAt(written);
-        if (!isOurs && (await isTaken(path)) && (await digestAt(path)) !== digest)
-            throw new Error(
-                `${inputs.path} is there already, and holds something else\nnext: remove it, or set another path`,
-            );
+        if (before) await refuseStrangers(inputs, before, written);
+        else if ((await isTaken(path)) && (await digestAt(path)) !== digest) throw taken(inputs, "something else");
         await place(written, path);
         return { ...inputs, digest, ...(await stampOf(path)) };
     } finally {
         await rm(written, { recursive: true, force: true });
+    }
+}
+
+const taken = ({ path }: Inputs, what: string, cause?: unknown) =>
+    new Error(`${path} is there already, and holds ${what}\nnext: remove it, or set another path`, { cause });
+
+/**
+ * A folder is replaced as a whole, and the state may come from another machine: what neither the earlier image nor this one has
+ * put there is somebody's.
+ *
+ * @param written the new one, beside its place
+ */
+async function refuseStrangers(inputs: Inputs, before: State, written: string): Promise<void> {
+    const path = onDisk(inputs);
+    const there = await stat(path).catch(unlessAbsent);
+    const isFolder = inputs.format === "local" || inputs.format === "oci-folder";
+    if (!there || !(isFolder || there.isDirectory())) return;
+    if (!there.isDirectory()) throw taken(inputs, "a file");
+    if (isFolder && (await folderDigest(path)) === before.digest) return;
+    const ours = new Set(isFolder ? await pathsIn(written) : []);
+    const unknown = (await pathsIn(path)).filter((name) => !ours.has(name));
+    if (unknown.length === 0) return;
+    const earlier = new Set(isFolder ? await pathsBefore(inputs, before, unknown) : []);
+    const strangers = unknown.filter((name) => !earlier.has(name));
+    if (strangers.length > 0) throw taken(inputs, `something else: ${shortened(strangers)}`);
+}
+
+const shortened = (names: string[]) => `${names.slice(0, 3).join(", ")}${names.length > 3 ? " …" : ""}`;
+
+/** What the earlier image's folder had: it is written once more, as only its digest is kept. */
+async function pathsBefore(inputs: Inputs, before: State, unknown: string[]): Promise<string[]> {
+    const folder = `${partial(onDisk(inputs))}-before`;
+    const { image, platform, name } = before;
+    await rm(folder, { recursive: true, force: true });
+    try {
+        await withRegistry(before.repository, inputs.connection, (access) =>
+            write({ ...inputs, repository: before.repository, image, platform, name }, access, folder),
+        );
+        return await pathsIn(folder);
+    } catch (error) {
+        const what = `${shortened(unknown)}; whether the earlier image had that can't be told: ${(error as Error).message}`;
+        throw taken(inputs, what, error);
+    } finally {
+        await rm(folder, { recursive: true, force: true });
     }
 }
 
@@ -137,15 +179,15 @@ export const operations = defineOperations<Inputs, State>({
         return problems(inputs);
     },
     async create(inputs) {
-        return { id: inputs.path, outs: await make(inputs, false) };
+        return { id: inputs.path, outs: await make(inputs) };
     },
     async changes(state, inputs) {
         // By whom the layers are put together is no part of the result.
         const changed = changedInputs(state, inputs, ["connection", "builder"]);
         return changed.length > 0 || (await isWhole(state)) ? changed : ["image"];
     },
-    async update(_state, inputs) {
-        return make(inputs, true);
+    async update(state, inputs) {
+        return make(inputs, state);
     },
     async read(state) {
         return (await isWhole(state)) ? state : undefined;

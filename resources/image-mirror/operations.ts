@@ -5,7 +5,7 @@ import { targetName } from "../../core/image-mirror-settings";
 import { formatReference, parseReference } from "../../core/reference";
 import type { RegistryConnection } from "../../core/registry-connection";
 import { type Amount, layoutName, type Mirrored, mirrorImages } from "../../drivers/mirror";
-import { LayoutError, readLayout } from "../../drivers/oci-layout";
+import { digestsByName, LayoutError, readLayout } from "../../drivers/oci-layout";
 import { withRegistry } from "../../drivers/registry-access";
 import { changedInputs, defineOperations, isUnknown } from "../operations";
 
@@ -43,7 +43,7 @@ interface State extends Inputs {
     copied: Amount;
     mounted: Amount;
     skipped: Amount;
-    /** Digest of the layout's `index.json`; empty for a registry. */
+    /** Digest of the layout's `index.json` as this mirror has left it; empty for a registry. */
     contents: string;
     /** What a refresh did not find at the target. */
     lost: string[];
@@ -105,33 +105,46 @@ function told({ images, contents, ...amounts }: Mirrored, host: string | undefin
     };
 }
 
-/** Names in a layout that are no longer asked for. */
-function dropped(state: State, inputs: Inputs): string[] {
-    const nameOf = ({ source }: Image) => layoutName(parseReference(source));
+const nameOf = ({ source }: Image) => layoutName(parseReference(source));
+
+/** The layout's name of an image of the state; one that was loaded unasked goes by it already. */
+const nameIn = ({ images }: Inputs, key: string) => (images[key] ? nameOf(images[key]) : key);
+
+/** Names in a layout that are no longer asked for; not those that another mirror has given to another image since. */
+async function dropped(state: State, inputs: Inputs): Promise<string[]> {
     const wanted = Object.values(inputs.images).map(nameOf);
-    return Object.values(state.images)
-        .map(nameOf)
-        .filter((name) => !wanted.includes(name));
+    const left = Object.keys(state.digests).filter((key) => state.images[key] && !wanted.includes(nameIn(state, key)));
+    if (left.length === 0 || state.to.registry !== undefined) return [];
+    const there = (await layoutAt(state))?.digests;
+    return left.filter((key) => there?.get(nameIn(state, key)) === state.digests[key]).map((key) => nameIn(state, key));
 }
 
-/** Whether the layout is there and as it was made. */
-async function isLayoutThere({ to, contents }: State): Promise<boolean> {
+/** The layout that the state is of; nothing where there is none, or none that can be read. */
+async function layoutAt({ to }: State): Promise<{ index: Buffer; digests: Map<string, string> } | undefined> {
     const place = absolute(to);
-    if (!existsSync(place.folder ?? place.archive ?? "")) return false;
+    if (!existsSync(place.folder ?? place.archive ?? "")) return undefined;
     try {
         const layout = await readLayout(place);
         await layout.close();
-        return sha256(layout.index) === contents;
+        return { index: layout.index, digests: digestsByName(layout) };
     } catch (error) {
-        if (error instanceof LayoutError) return false;
+        if (error instanceof LayoutError) return undefined;
         throw error;
     }
+}
+
+/** What is no longer in the layout. A folder may hold what other mirrors have put there, too; an archive is this one's. */
+async function lostInLayout(state: State): Promise<string[]> {
+    const layout = await layoutAt(state);
+    const keys = Object.keys(state.digests);
+    if (state.to.archive !== undefined) return layout && sha256(layout.index) === state.contents ? [] : keys;
+    return keys.filter((key) => layout?.digests.get(nameIn(state, key)) !== state.digests[key]);
 }
 
 /** What is no longer at the target's registry, or has another image's name. */
 async function lostOf(state: State): Promise<string[]> {
     const { host } = placeOf(state.to.registry);
-    if (host === undefined) return (await isLayoutThere(state)) ? [] : Object.keys(state.digests);
+    if (host === undefined) return lostInLayout(state);
     return withRegistry(`${host}/any`, state.connection, async ({ client }) => {
         const found = await Promise.all(
             Object.entries(state.refs).map(async ([key, ref]) => {
@@ -156,11 +169,11 @@ export const operations = defineOperations<Inputs, State>({
         if (changed.length > 0 || isUnknown(inputs)) return changed;
         // A layout is a file of this machine, and can be looked at in every preview; registries are asked by refresh.
         const isLayout = state.to.registry === undefined;
-        const isThere = state.lost.length === 0 && (!isLayout || (await isLayoutThere(state)));
-        return isThere ? [] : ["digests"];
+        const lost = isLayout ? await lostInLayout(state) : state.lost;
+        return lost.length === 0 ? [] : ["digests"];
     },
     async update(state, inputs) {
-        return mirror(inputs, dropped(state, inputs));
+        return mirror(inputs, await dropped(state, inputs));
     },
     async read(state) {
         return { ...state, lost: await lostOf(state) };

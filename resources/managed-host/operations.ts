@@ -30,6 +30,42 @@ const planOf = ({ settings, tls, registries }: Inputs) => planManagedHost(settin
 const nameOf = ({ settings, ssh }: Inputs) => `${settings.node} (${ssh.host})`;
 const installationOf = (plan: ManagedHostPlan) => createHash("sha256").update(plan.manifest).digest("hex");
 
+/** Two ports of one address are two machines behind a gateway. */
+const machineOf = ({ host, ssh }: Inputs) => `${host}:${ssh.port ?? 22}`;
+
+/** Takes the builder off a machine, once its builds have ended. */
+async function remove(known: State, onReached?: () => void): Promise<void> {
+    const minutes = Math.ceil(known.settings.drainTimeoutSeconds / 60) + 10;
+    const work = (session: SshSession) => {
+        onReached?.();
+        return uninstall(session, known.owner, minutes * 60_000);
+    };
+    await whileWorking(
+        () => `removing the builder from ${nameOf(known)}`,
+        () => withSsh(known.ssh, work),
+    );
+}
+
+/** As `remove`; a machine that can't be reached is told, and left as it is: a dead one would hold up its successor for ever. */
+async function leave(known: State): Promise<void> {
+    let reached = false;
+    try {
+        await remove(known, () => {
+            reached = true;
+        });
+    } catch (error) {
+        // A connection that broke later is tried again by the next update.
+        if (reached || !isUnreached(error)) throw error;
+        progress(
+            `builder host ${nameOf(known)} could not be reached; its builder is left there: ${error.message}`,
+            true,
+        );
+    }
+}
+
+/** OpenSSH's own exit code. */
+const isUnreached = (error: unknown): error is CommandError => error instanceof CommandError && error.exitCode === 255;
+
 /** Makes the machine what it is to be, whatever it is; a run that was killed left it somewhere between. */
 async function install(inputs: Inputs): Promise<State> {
     const plan = planOf(inputs);
@@ -92,7 +128,8 @@ const PACKAGES: Record<string, string> = {
 };
 
 export const operations = defineOperations<Inputs, State>({
-    replaceOn: ["host", "owner"],
+    // Another host is no reason: `delete` does not know whether there is a successor, and never gives a machine up by itself.
+    replaceOn: ["owner"],
     async create(inputs) {
         return { id: `${inputs.owner}`, outs: await install(inputs) };
     },
@@ -108,7 +145,7 @@ export const operations = defineOperations<Inputs, State>({
             return drift.length > 0 ? ["installation"] : [];
         } catch (error) {
             // Others build while this one is away: whether it answers is asked again before each build.
-            if (!(error instanceof CommandError) || error.exitCode !== 255) throw error;
+            if (!isUnreached(error)) throw error;
             progress(
                 `builder host ${nameOf(inputs)} could not be looked at, and is left as it is: ${error.message}`,
                 true,
@@ -116,14 +153,18 @@ export const operations = defineOperations<Inputs, State>({
             return [];
         }
     },
-    async update(_known, inputs) {
+    async update(known, inputs) {
+        // First: one machine may have two names.
+        if (machineOf(known) !== machineOf(inputs)) await leave(known);
         return install(inputs);
     },
     async delete(known) {
-        const minutes = Math.ceil(known.settings.drainTimeoutSeconds / 60) + 10;
-        await whileWorking(
-            () => `removing the builder from ${nameOf(known)}`,
-            () => withSsh(known.ssh, (session) => uninstall(session, known.owner, minutes * 60_000)),
-        );
+        try {
+            await remove(known);
+        } catch (error) {
+            if (!isUnreached(error)) throw error;
+            const next = "where the machine is gone for good: pulumi state delete, with this resource's URN";
+            throw new Error(`${error.message}\nnext: ${next}`);
+        }
     },
 });

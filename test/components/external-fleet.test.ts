@@ -1,6 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, it } from "vitest";
-import { ExternalFleet, type ExternalFleetArgs, MultiPlatformImage, SettingsError } from "../../index";
+import {
+    ExternalFleet,
+    type ExternalFleetArgs,
+    type ExternalNode,
+    MultiPlatformImage,
+    SettingsError,
+} from "../../index";
+import { BuildxBuilder } from "../../resources/buildx-builder";
 import { declare, find, inventory } from "../support/declared";
 
 const pem = (what: string) => `-----BEGIN ${what}-----\nMIIB\n-----END ${what}-----\n`;
@@ -27,6 +34,39 @@ describe("ExternalFleet", () => {
         const builder = find(resources, "app-builder-linux-arm64");
         expect(builder.inputs).toMatchObject({ nodes: [arm, x86], client, emulation: "refuse" });
         expect(builder.secrets).toContain("client");
+    });
+
+    const withRegistry = (clientCertificate?: object) => {
+        const registries = {
+            "registry.room": { caPem: pem("CERTIFICATE"), ...(clientCertificate && { clientCertificate }) },
+        };
+        return { name: "docker", endpoint: "ssh://ci@x86-2.room", docker: { registries } } as ExternalNode;
+    };
+    const certificate = { certificate: pem("CERTIFICATE"), privateKey: pem("PRIVATE KEY") };
+
+    it.each<[string, ExternalNode, boolean]>([
+        ["hides its nodes where one has a private key for a registry", withRegistry(certificate), true],
+        ["shows its nodes where none has one", withRegistry(), false],
+    ])("%s", async (_case, node, hidden) => {
+        const { resources, result } = await declare(() => {
+            const fleet = new ExternalFleet("room", { nodes: [x86, node] });
+            const args = { name: "own", platform: "linux/amd64", nodes: [x86, node] };
+            new BuildxBuilder("own", args);
+            new MultiPlatformImage("app", {
+                fleet,
+                repository: "registry.room/team/app",
+                context: ".",
+                platforms: ["linux/arm64"],
+                sign: false,
+            });
+            return { nodes: fleet.nodes, isSecret: pulumi.isSecret(fleet.nodes) };
+        });
+        expect(result).toEqual({ nodes: [x86, node], isSecret: hidden });
+        for (const name of ["own", "app-builder-linux-arm64"]) {
+            const { inputs, secrets } = find(resources, name);
+            expect(inputs.nodes).toEqual([x86, node]);
+            expect(secrets).toEqual(hidden ? ["nodes"] : []);
+        }
     });
 
     it("takes outputs for whatever another resource knows", async () => {

@@ -175,6 +175,37 @@ describe("what is at its place", () => {
         expect(readdirSync(path)).toEqual(["notes"]);
     });
 
+    const arm = () => images.arm64?.digest ?? "";
+
+    it.each(["oci-folder", "local"] as const)(
+        "is replaced by another image's, and not where somebody's files are in it: %s",
+        async (format) => {
+            const more = (image: string) => inputsFor({ format, image, ...(format === "local" && rootOf()) });
+            // Its own, and damaged: a file of the earlier image is gone, another is there yet.
+            const state = (await operations.create(more(index))).outs;
+            const update = () => operations.update("", state, more(arm()));
+            if (format === "oci-folder") rmSync(join(path, "oci-layout"));
+            else writeFileSync(join(path, "etc/platform"), "damaged");
+            const { digest } = (await update()).outs;
+            expect((await create({ format, image: arm(), ...(format === "local" && rootOf()) })).digest).toBe(digest);
+            // The state may be another machine's, where there was nothing else.
+            mkdirSync(join(path, "etc"), { recursive: true });
+            writeFileSync(join(path, "etc/notes"), "somebody's");
+            await expect(update()).rejects.toThrow(/holds something else: .*etc\/notes\nnext: remove it/);
+            expect(readFileSync(join(path, "etc/notes"), "utf8")).toBe("somebody's");
+            expect(readdirSync(root).filter((name) => name.includes("partial"))).toEqual([]);
+        },
+    );
+
+    it("is somebody's, where a folder is in a file's place", async () => {
+        const state = await create();
+        rmSync(path);
+        mkdirSync(path);
+        writeFileSync(join(path, "notes"), "somebody's");
+        await expect(operations.update("", state, state)).rejects.toThrow("holds something else: notes");
+        expect(readdirSync(path)).toEqual(["notes"]);
+    });
+
     it("goes with the resource, unless somebody changed it", async () => {
         const state = await create({ format: "oci-folder" });
         await operations.delete("", state);

@@ -268,6 +268,29 @@ describe("a refresh", () => {
         return [mediaType, bytes];
     }
 
+    it("of a folder that two mirrors share looks at its own images; neither takes the other's away", async () => {
+        const to = { folder: join(folder, "shared") };
+        const names = (from: number, until: number) => made.names.slice(from, until);
+        const unchanged = async (state: object, wanted: string[]) =>
+            expect((await operations.diff("", state as never, inputsFor(wanted, to))).changes).toBe(false);
+        const first = await mirror(names(0, 2), to);
+        const second = await mirror(names(2, 3), to);
+        await unchanged(first, names(0, 2));
+        await unchanged(second, names(2, 3));
+        expect((await operations.read("", first)).props).toMatchObject({ lost: [] });
+
+        // The first's second image got another digest from the other mirror, which has it now.
+        const moved = made.names[1] ?? "";
+        const taken = await mirror([moved], to, { platforms: ["linux/arm64"] });
+        expect(taken.digests[moved]).not.toBe(first.digests[moved]);
+        expect((await operations.read("", first)).props).toMatchObject({ lost: [moved] });
+        const { outs } = await operations.update("", first, inputsFor(names(0, 1), to));
+        await unchanged(outs, names(0, 1));
+        await unchanged(second, names(2, 3));
+        const still = await operations.diff("", taken as never, inputsFor([moved], to, { platforms: ["linux/arm64"] }));
+        expect(still.changes).toBe(false);
+    });
+
     it("of a folder sees what was taken off it; what is no longer wanted goes from its list", async () => {
         const to = { folder: join(folder, "list") };
         const state = await mirror(made.names.slice(0, 2), to);

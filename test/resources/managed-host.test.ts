@@ -73,6 +73,7 @@ beforeAll(async () => {
         tls: await serverCertificate(),
         registries: { [registry.registry]: { http: true } },
     };
+    room.shell(NEIGHBOURS);
     await wait(500);
     bare = room.trace();
 }, 120_000);
@@ -84,6 +85,39 @@ afterAll(async () => {
     else process.env.BUILDX_CONFIG = store;
     rmSync(folder, { recursive: true, force: true });
 });
+
+/**
+ * What else runs on the machine, and is to be left alone: a registry of RegistryServer's names, a bridge, and an administrator's
+ * rules that look much like those of a builder.
+ */
+const NEIGHBOURS = `
+    set -e
+    cd /etc/systemd/system
+    printf '[Service]\\nExecStart=sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' >buildfleet-registry-room.service
+    printf '[Service]\\nExecStart=true\\n' >buildfleet-registry-room-gc.service
+    printf '[Timer]\\nOnCalendar=yearly\\n[Install]\\nWantedBy=timers.target\\n' >buildfleet-registry-room-gc.timer
+    mkdir -p buildfleet-registry-room.service.d other.service.d build.d/empty /etc/buildfleet-registry/room /run/buildfleet-registry
+    echo mine >/etc/buildfleet-registry/room/config.yml
+    systemctl daemon-reload
+    systemctl --quiet enable --now buildfleet-registry-room.service buildfleet-registry-room-gc.timer
+    ip link add neighbour type bridge
+    iptables -A INPUT -s 10.0.0.0/8 -p tcp --dport 8372 -j ACCEPT
+    iptables -A INPUT -s 203.0.113.0/24 -p tcp --dport 8372 --syn -j REJECT --reject-with tcp-reset
+    iptables -t mangle -A OUTPUT -d 169.254.169.254 -j MARK --set-mark 7
+    iptables -t mangle -A POSTROUTING -s 192.0.2.0/24 -d 169.254.169.254 -j DROP
+    iptables -A FORWARD -i buildfleet01 -j ACCEPT
+`;
+
+/** What the network plugins leave of a build step that was killed together with BuildKit. */
+const KILLED_STEP = `
+    set -e
+    touch /var/lib/cni/networks/buildkit/10.198.0.250
+    iptables -A CNI-FORWARD -s 10.198.0.250/32 -j ACCEPT
+    iptables -t nat -N CNI-0123456789abcdef01234567
+    iptables -t nat -A CNI-0123456789abcdef01234567 -d 10.198.0.0/16 -j ACCEPT
+    iptables -t nat -A POSTROUTING -s 10.198.0.250/32 -m comment --comment 'name: "buildkit" id: "killed"' \\
+        -j CNI-0123456789abcdef01234567
+`;
 
 function serve(path: string, response: ServerResponse, artifact: string): void {
     const gate = gates.get(path);
@@ -211,7 +245,7 @@ describe("a change", () => {
         const { gate, build } = await running("change");
         const wanted = {
             ...inputs,
-            settings: { ...inputs.settings, maxParallelism: 2 },
+            settings: { ...inputs.settings, maxParallelism: 2, bridgeSubnet: "10.198.0.0/16" },
             tls: await serverCertificate(),
         };
         expect(await changes(wanted)).toMatchObject({ changes: true, replaces: [] });
@@ -224,6 +258,9 @@ describe("a change", () => {
         await answer();
         expect(room.shell("cat /etc/buildfleet/buildkitd.toml")).toContain("max-parallelism = 2");
         expect(room.shell("ls /etc/buildfleet/tls | wc -l")).toBe("2\n");
+        // The rule for the network of before is gone with it; an administrator's is not.
+        const shut = room.shell("iptables --table mangle --list-rules POSTROUTING");
+        expect(shut.match(/-s \S+/g)?.sort()).toEqual(["-s 10.198.0.0/16", "-s 192.0.2.0/24"]);
         expect(await changes()).toMatchObject({ changes: false });
     });
 
@@ -314,6 +351,25 @@ describe("drift", () => {
 });
 
 describe("the machine that is given back", () => {
+    test("for another port of its address is left, and keeps what a network that came meanwhile needs", async () => {
+        const behind = { ...inputs, ssh: { ...inputs.ssh, port: 23 } };
+        expect(await changes(behind)).toMatchObject({ changes: true, replaces: [] });
+        room.shell(`ip link add newcomer type bridge\n${KILLED_STEP}`);
+        await expect(operations.update("", state, behind)).rejects.toThrow(/is on and reached from here by SSH/);
+        expect(room.shell("cat /proc/sys/net/ipv4/ip_forward")).toBe("1\n");
+        room.shell("ip link delete newcomer; echo 0 >/proc/sys/net/ipv4/ip_forward");
+        expect(room.trace()).toBe(bare);
+    });
+
+    test("does not hold up its successor when it is dead, and is not given up without one", async () => {
+        const dead = { ...state, ssh: { ...inputs.ssh, port: 23 } };
+        const { result, lines } = await told(() => operations.update("", dead, inputs));
+        state = result.outs;
+        expect(lines.join("\n")).toMatch(/could not be reached; its builder is left there/);
+        expect(await changes()).toMatchObject({ changes: false });
+        await expect(operations.delete("", dead)).rejects.toThrow(/pulumi state delete/);
+    });
+
     test("is bare again, once its build has ended", async () => {
         const { gate, build } = await running("last");
         const removal = operations.delete("", state);

@@ -2,6 +2,8 @@
 # Takes over what was staged beside this script: files, units, certificate, BuildKit. Running builds end first, where BuildKit has
 # to start anew. systemd runs it, so that it comes to its end also when the connection that asked for it does not.
 set -euo pipefail
+# For the units of this builder: buildfleet-registry-* are those of a registry that may run on the same machine.
+shopt -s extglob nullglob
 umask 022
 
 stage=$(dirname "$0")
@@ -10,6 +12,7 @@ state=$etc/.state
 scripts=/usr/local/libexec/buildfleet
 drain=$scripts/drain.sh
 tls=$etc/tls
+units_folder=/etc/systemd/system
 
 say() { printf '%s\n' "$*"; }
 
@@ -27,11 +30,37 @@ remember() {
         for folder in /usr/local/libexec /var/lib/cni /var/lib/cni/networks /var/lib/cni/results /run/runc; do
             [ ! -d "$folder" ] || printf 'folder %s\n' "$folder"
         done
-        for chain in CNI-ADMIN CNI-FORWARD CNI-ISOLATION-STAGE-1 CNI-ISOLATION-STAGE-2; do
-            ! iptables --wait --list-rules "$chain" >/dev/null 2>&1 || printf 'chain %s\n' "$chain"
+        iptables --wait --list-rules | sed -n 's/^-N /chain /p'
+        for path in /sys/class/net/*/bridge; do
+            path=${path%/bridge}
+            printf 'bridge %s\n' "${path##*/}"
         done
     } >"$state/before.new"
     mv "$state/before.new" "$state/before"
+}
+
+# The firewall's rule names the network of the build steps: each that was ever used, until its rule is gone.
+remember_subnets() {
+    local file
+    {
+        for file in $etc/host.env "$stage/root$etc/host.env"; do
+            [ ! -e "$file" ] || sed -n "s/^BRIDGE_SUBNET='\(.*\)'$/\1/p" "$file"
+        done
+        [ ! -e $state/subnets ] || cat $state/subnets
+    } | sort -u >$state/subnets.new
+    mv $state/subnets.new $state/subnets
+}
+
+forget_subnets() {
+    local subnet rule
+    while read -r subnet; do
+        [ "$subnet" != "$BRIDGE_SUBNET" ] || continue
+        rule=(POSTROUTING --source "$subnet" --destination 169.254.169.254 --jump DROP)
+        ! iptables --wait --table mangle --check "${rule[@]}" 2>/dev/null ||
+            iptables --wait --table mangle --delete "${rule[@]}"
+    done <$state/subnets
+    printf '%s\n' "$BRIDGE_SUBNET" >$state/subnets.new
+    mv $state/subnets.new $state/subnets
 }
 
 differs() { ! cmp --silent "$stage/root$1" "$1" || [ "$(stat -c %a "$1")" != "$(stat -c %a "$stage/root$1")" ]; }
@@ -47,10 +76,13 @@ clear_away() {
     local path
     while read -r path; do
         [ -e "$stage/root$path" ] || rm -f "$path"
-    done < <(find $etc $scripts /etc/systemd/system/{buildkitd.service.d,buildfleet.slice} /etc/systemd/system/buildfleet-* \
+    done < <(find $etc $scripts $units_folder/{buildkitd.service.d,buildfleet.slice,buildfleet-!(registry-*)} \
         -type f -not -path "$state/*" -not -path "$etc/owner" 2>/dev/null)
-    find $etc /etc/systemd/system/build*.d -mindepth 1 -type d -empty -delete 2>/dev/null || true
+    find $etc $units_folder/{buildkitd.service.d,buildfleet-!(registry-*).d} -type d -empty -delete 2>/dev/null || true
 }
+
+# Of the builder, also those that no boot starts.
+own_units() { (cd $units_folder && printf '%s\n' buildkitd.service buildfleet-!(registry-*|*.d)); }
 
 # Before a build is asked to end for it: an address that is wrong changes nothing.
 reach_artifact() {
@@ -70,6 +102,7 @@ settings_back() {
 
 reach_artifact
 remember
+remember_subnets
 cp "$stage/owner" $etc/owner.new
 mv $etc/owner.new $etc/owner
 read -ra units <"$stage/units"
@@ -104,16 +137,18 @@ mv -T $tls/.current $tls/current
 clear_away
 
 systemctl daemon-reload
-systemctl reset-failed buildkitd.service 'buildfleet-*' 2>/dev/null || true
+mapfile -t own < <(own_units)
+systemctl reset-failed "${own[@]}" 2>/dev/null || true
 if [ $restart = yes ]; then
     systemctl stop buildkitd.service
     # They ran for the old settings, and count as active since.
     systemctl stop buildfleet-{status,tls,artifact,cache,firewall}.service
+    forget_subnets
     rm -rf /run/buildfleet/failed-*
 fi
 systemctl --quiet enable "${units[@]}"
 systemctl start "${units[@]}" || {
-    journalctl --quiet --no-pager --lines 20 --output cat --unit buildkitd.service --unit 'buildfleet-*' || true
+    journalctl --quiet --no-pager --lines 20 --output cat "${own[@]/#/--unit=}" || true
     fail "BuildKit did not start (see above); it is tried again on and on, and by the next update"
 }
 for unit in "${units[@]}"; do

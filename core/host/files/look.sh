@@ -1,6 +1,8 @@
 #!/bin/bash
 # What of a builder is on this machine, one fact a line (core/host/drift.ts reads them). Changes nothing.
 set -euo pipefail
+# buildfleet-registry-* are the units of a registry on the same machine.
+shopt -s extglob
 
 units=("$@")
 
@@ -24,7 +26,7 @@ while IFS=' ' read -r mode path; do
     sum=$(sha256sum <"$path")
     printf 'file %s %s %s\n' "$mode" "${sum%% *}" "$path"
 done < <(find /etc/buildfleet /usr/local/libexec/buildfleet \
-    /etc/systemd/system/{buildkitd.service,buildkitd.service.d,buildfleet.slice} /etc/systemd/system/buildfleet-* \
+    /etc/systemd/system/{buildkitd.service,buildkitd.service.d,buildfleet.slice} /etc/systemd/system/buildfleet-!(registry-*) \
     -type f -not -path '/etc/buildfleet/.state/*' -not -path /etc/buildfleet/owner -printf '%m %p\n' 2>/dev/null)
 
 for unit in "${units[@]}"; do

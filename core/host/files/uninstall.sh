@@ -1,6 +1,8 @@
 #!/bin/bash
 # Takes a builder off this machine; what was here before it stays. Running builds may end first.
 set -euo pipefail
+# For the units of this builder: buildfleet-registry-* are those of a registry that may run on the same machine.
+shopt -s extglob nullglob
 
 etc=/etc/buildfleet
 state=$etc/.state
@@ -8,46 +10,102 @@ drain=/usr/local/libexec/buildfleet/drain.sh
 
 was() { grep --quiet --line-regexp --fixed-strings "$1" "$state/before" 2>/dev/null; }
 
-# delete_rules <iptables or ip6tables> <table> <pattern>
-delete_rules() {
-    local command=$1 table=$2 rule
-    command -v "$command" >/dev/null || return 0
-    while read -r rule; do
-        # As iptables prints them they are words of a shell.
-        eval "$command --wait --table $table ${rule/#-A/-D}"
-    done < <("$command" --wait --table "$table" --list-rules 2>/dev/null | grep -e "^-A" | grep -e "$3" || true)
+# delete_rule <iptables or ip6tables> <table> <rule...>: this very rule, once; somebody may have another one for the same port.
+delete_rule() {
+    local command=$1 table=$2
+    shift 2
+    ! "$command" --wait --table "$table" --check "$@" 2>/dev/null || "$command" --wait --table "$table" --delete "$@"
 }
 
-delete_chain() {
-    was "chain $1" && return 0
-    iptables --wait --flush "$1" 2>/dev/null || return 0
-    delete_rules iptables filter "-j $1\$"
-    iptables --wait --delete-chain "$1"
+# delete_rules <table> <chain> <pattern>: what BuildKit's network plugins made there.
+delete_rules() {
+    local table=$1 chain=$2 rule
+    while read -r rule; do
+        # As iptables prints them they are words of a shell.
+        eval "iptables --wait --table $table ${rule/#-A/-D}"
+    done < <(iptables --wait --table "$table" --list-rules "$chain" 2>/dev/null | grep -e '^-A' | grep -E -e "$3" || true)
+}
+
+chains=(CNI-ADMIN CNI-FORWARD CNI-ISOLATION-STAGE-1 CNI-ISOLATION-STAGE-2)
+
+# What firewall.sh and drain.sh insert, and what the network plugins do for the bridge and for containers that were not ended.
+delete_own_rules() {
+    local subnet path name
+    delete_rule iptables filter INPUT --protocol tcp --dport 8372 --syn --jump REJECT --reject-with tcp-reset
+    delete_rule iptables filter CNI-ADMIN --in-interface buildfleet0 --destination 169.254.169.254 --jump REJECT
+    while read -r subnet; do
+        delete_rule iptables mangle POSTROUTING --source "$subnet" --destination 169.254.169.254 --jump DROP
+    done < <({
+        cat $state/subnets 2>/dev/null || true
+        sed -n "s/^BRIDGE_SUBNET='\(.*\)'$/\1/p" $etc/host.env 2>/dev/null || true
+    } | sort -u)
+    if [ -e /proc/net/if_inet6 ]; then
+        delete_rule ip6tables filter INPUT --protocol tcp --dport 8372 --syn --jump REJECT --reject-with tcp-reset
+        delete_rule ip6tables mangle FORWARD --in-interface buildfleet0 --destination fd00:ec2::254 --jump DROP
+    fi
+    for name in "${chains[@]:2}"; do delete_rules filter "$name" '-[io] buildfleet0 '; done
+    # Files of the addresses that are given out.
+    for path in /var/lib/cni/networks/buildkit/*.*.*.*; do
+        name=${path##*/}
+        delete_rules filter CNI-FORWARD " ${name//./\\.}/32 "
+    done
+    while read -r name; do
+        delete_rules nat POSTROUTING " -j $name\$"
+        iptables --wait --table nat --flush "$name"
+        iptables --wait --table nat --delete-chain "$name"
+    done < <(iptables --wait --table nat --list-rules POSTROUTING |
+        sed -n 's/.*--comment "name: \\"buildkit\\" id: .* -j \(CNI-[0-9a-f]*\)$/\1/p' | sort -u)
+}
+
+# The plugins' chains, unless they were here before, or another network or an administrator has rules in them by now.
+delete_chains() {
+    local chain rules
+    for chain in "${chains[@]}"; do
+        ! was "chain $chain" || return 0
+        rules=$(iptables --wait --list-rules "$chain" 2>/dev/null | grep -e '^-A' | grep -v -E -e ' -j (RETURN|CNI-ADMIN)$' || true)
+        [ -z "$rules" ] || return 0
+    done
+    for chain in "${chains[@]}"; do delete_rules filter FORWARD " -j $chain\$"; done
+    for chain in "${chains[@]}"; do iptables --wait --flush "$chain" 2>/dev/null || true; done
+    for chain in "${chains[@]}"; do
+        ! iptables --wait --list-rules "$chain" >/dev/null 2>&1 || iptables --wait --delete-chain "$chain"
+    done
+}
+
+# Whether something that came after the builder needs packets to be forwarded. Looked at are: bridges that were not here before
+# (Docker, Podman, libvirt, CNI); chains of those in the table filter (Docker, Kubernetes, libvirt, CNI); the settings that a boot
+# takes over.
+is_forwarding_needed() {
+    local path name
+    for path in /sys/class/net/*/bridge; do
+        path=${path%/bridge}
+        was "bridge ${path##*/}" || return 0
+    done
+    while read -r name; do
+        was "chain $name" || return 0
+    done < <(iptables --wait --list-rules | sed -n -E 's/^-N ((DOCKER|CNI-|KUBE-|LIBVIRT_).*)/\1/p')
+    grep -q -s -E '^[-[:space:]]*net[./]ipv4[./](ip_forward|conf[./]all[./]forwarding)[[:space:]]*=[[:space:]]*1' \
+        /etc/sysctl.conf /{etc,run,usr/lib}/sysctl.d/*.conf
 }
 
 if [ -x "$drain" ] && systemctl --quiet is-active buildkitd.service; then
     "$drain" try uninstall || printf 'ending builds that ran longer than the drain may take\n'
 fi
-mapfile -t units < <(cd /etc/systemd/system && printf '%s\n' buildkitd.service buildfleet-* buildfleet.slice | grep -v -e '\.d$' -e '\*')
+mapfile -t units < <(cd /etc/systemd/system && printf '%s\n' buildkitd.service buildfleet-!(registry-*|*.d) buildfleet.slice)
 for unit in "${units[@]}"; do
     # The timers first: they would start what is stopped.
     case $unit in *.timer) systemctl --quiet disable --now "$unit" 2>/dev/null || true ;; esac
 done
 systemctl --quiet disable --now "${units[@]}" 2>/dev/null || true
-rm -rf /etc/systemd/system/{buildkitd.service,buildkitd.service.d,buildfleet.slice} /etc/systemd/system/buildfleet-*
+rm -rf /etc/systemd/system/{buildkitd.service,buildkitd.service.d,buildfleet.slice} /etc/systemd/system/buildfleet-!(registry-*)
 systemctl daemon-reload
-systemctl reset-failed 'buildkitd.service' 'buildfleet-*' 2>/dev/null || true
+systemctl reset-failed "${units[@]}" 2>/dev/null || true
 
-for command in iptables ip6tables; do
-    delete_rules $command filter '--dport 8372 '
-    delete_rules $command filter buildfleet0
-    delete_rules $command mangle 'buildfleet0\|169\.254\.169\.254'
-done
-delete_rules iptables nat '"buildkit"'
-for chain in CNI-ADMIN CNI-FORWARD CNI-ISOLATION-STAGE-1 CNI-ISOLATION-STAGE-2; do delete_chain $chain; done
+delete_own_rules
 ! ip link show dev buildfleet0 >/dev/null 2>&1 || ip link delete dev buildfleet0
-forward=$(sed -n 's/^ip_forward //p' "$state/before" 2>/dev/null || true)
-[ -z "$forward" ] || printf '%s\n' "$forward" >/proc/sys/net/ipv4/ip_forward
+delete_chains
+# BuildKit's plugins have set it to 1; what was 1 before, and what others need by now, stays.
+if was "ip_forward 0" && ! is_forwarding_needed; then echo 0 >/proc/sys/net/ipv4/ip_forward; fi
 
 while read -r mount; do umount "$mount"; done < <(awk '$5 ~ "^/var/lib/buildkit/" { print $5 }' /proc/self/mountinfo | sort -r)
 rm -rf /var/lib/buildkit /opt/buildfleet /run/buildfleet /run/buildkit /usr/local/libexec/buildfleet
