@@ -27,7 +27,7 @@ const address = text(addressExpected, (value) => {
 });
 
 /** Folders that the service can't see (systemd.exec(5), ProtectHome and PrivateTmp), or that are not for this. */
-const CLOSED = /^\/(?:home|root|run|tmp|var\/tmp|proc|sys|dev|etc|boot)(?:\/|$)/;
+const CLOSED = /^\/(?:(?:home|root|run|tmp|var\/tmp|proc|sys|dev|etc|boot|usr|s?bin|lib\d*)(?:\/|$)|var\/[a-z]+$)/;
 const storageExpected = 'a folder of its own, such as "/srv/registry"';
 
 const storage = text(storageExpected, (value) => {

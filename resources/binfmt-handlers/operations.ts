@@ -119,7 +119,8 @@ export const operations = defineOperations<Inputs, State>({
         return { id: idOf(inputs), outs: await withHost(inputs.ssh, (session) => put(session, inputs)) };
     },
     async changes(known, inputs) {
-        const changed = changedInputs(known, inputs);
+        // No host said any more is this machine: a change, too.
+        const changed = changedInputs(known, { ssh: undefined, ...inputs });
         if (changed.length > 0 || isUnknown(inputs)) return changed;
         const planned = await withHost(inputs.ssh, (session) => plans(session, inputs));
         const isSame = planned.every(([platform, plan]) => {

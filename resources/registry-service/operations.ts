@@ -8,6 +8,8 @@ import {
     registryScript,
 } from "../../core/registry-server/files";
 import type { SshTarget } from "../../core/ssh-target";
+import { CommandError } from "../../drivers/process";
+import { progress } from "../../drivers/progress";
 import { type SshSession, withSsh } from "../../drivers/ssh";
 import { changedInputs, defineOperations, isUnknown } from "../operations";
 
@@ -96,21 +98,37 @@ async function remove(known: State, removeData: boolean): Promise<void> {
     );
 }
 
+const machineOf = ({ ssh }: Inputs) => `${ssh.host}:${ssh.port ?? 22}`;
+
+/** Removes all but the images; a machine that can't be reached is told, and left as it is: a dead one would hold up its successor for ever. */
+async function leave(known: State): Promise<void> {
+    try {
+        await remove(known, false);
+    } catch (error) {
+        // OpenSSH's own exit code.
+        if (!(error instanceof CommandError) || error.exitCode !== 255) throw error;
+        progress(
+            `the registry's host ${known.ssh.host} could not be reached; its registry is left there: ${error.message}`,
+            true,
+        );
+    }
+}
+
 export const operations = defineOperations<Inputs, State>({
     replaceOn: ["name", "storage"],
     async create(inputs) {
         return { id: `${inputs.ssh.host}/${inputs.name}`, outs: await put(inputs, {}) };
     },
     async changes(known, inputs) {
-        const changed = changedInputs(known, inputs);
+        // What is no longer said is a change, too.
+        const changed = changedInputs(known, { tls: undefined, garbageCollection: undefined, ...inputs });
         if (changed.length > 0 || isUnknown(inputs)) return changed;
         return (await withSsh(inputs.ssh, (session) => isIntact(session, known))) ? [] : ["hashes"];
     },
     async update(known, inputs) {
-        const isOther = known.ssh.host !== inputs.ssh.host;
-        const state = await put(inputs, known.hashes);
-        if (isOther) await remove(known, false);
-        return state;
+        // First: one machine may have two names.
+        if (machineOf(known) !== machineOf(inputs)) await leave(known);
+        return put(inputs, known.hashes);
     },
     async delete(known) {
         await remove(known, known.removeData);

@@ -141,6 +141,26 @@ describe("a registry on plain HTTP", () => {
         expect(await shell("pgrep -x registry")).toBe(before);
     });
 
+    it("sees what is no longer said", async () => {
+        const { garbageCollection: _, ...without } = inputs();
+        expect(await diff(state, without as Inputs)).toBe(true);
+        expect(await diff({ ...state, tls: { certificate: "c", privateKey: "k" } }, inputs())).toBe(true);
+    });
+
+    it("leaves a folder alone that holds something else", async () => {
+        await shell("mkdir -p /srv/other; echo data >/srv/other/file");
+        const other = inputs({ name: "second", storage: "/srv/other" });
+        await expect(operations.create(other)).rejects.toThrow(/\/srv\/other holds something else/);
+        expect(await shell("stat -c %U /srv/other; ls /srv/other /etc/buildfleet-registry")).toBe(
+            "root\n/etc/buildfleet-registry:\nroom\n\n/srv/other:\nfile",
+        );
+    });
+
+    it("moves on from a host that is gone", async () => {
+        const gone = { ...state, ssh: { ...state.ssh, port: 1 } };
+        expect((await operations.update("", gone, inputs())).outs.ssh).toEqual(inputs().ssh);
+    });
+
     it("sees whatever somebody did by hand, and mends all of it at once", async () => {
         const folder = "/etc/buildfleet-registry/room";
         const program = "/opt/buildfleet-registry/room/*/registry";

@@ -37,6 +37,11 @@ fetch() {
     mv -T "$partial" "$target"
 }
 
+# What is somebody else's is not made the registry's.
+if [ -d "$STORAGE" ] && [ "$(stat -c %U "$STORAGE")" != buildfleet-registry ] && [ ! -d "$STORAGE/docker/registry/v2" ] &&
+    [ -n "$(ls -A "$STORAGE")" ]; then
+    fail "storage: $STORAGE holds something else on this host; name a folder of the registry's own (nothing was changed)"
+fi
 command -v curl >/dev/null || fail "curl is missing; install the package curl"
 [ -z "$SCHEDULE" ] || systemd-analyze calendar "$SCHEDULE" >/dev/null || fail "systemd does not take garbageCollection.schedule"
 (cd "${BINARY%/*}" 2>/dev/null && sha256sum --check --status sum 2>/dev/null) || fetch
