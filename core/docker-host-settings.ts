@@ -1,6 +1,6 @@
 import type { z } from "zod";
-import { isPercentage } from "./buildkitd-checks";
 import type { DiskSpace } from "./buildkitd-settings";
+import { diskSpace, registryFault } from "./leaves";
 import type { NodeRegistrySettings } from "./node-registries";
 import { FormatError } from "./problems";
 import { isRegistry, isRepositoryName, parseReference } from "./reference";
@@ -104,15 +104,6 @@ const cgroupParent = text('a control group such as "/builds"', (value) => {
     return value;
 });
 
-const spaceExpected = `${sizeExpected}, or a part of the disk such as "60%"`;
-
-const space = text<DiskSpace>(spaceExpected, (value) => {
-    if (!isPercentage(value) && faultIn(() => parseSize(value))) {
-        throw new FormatError(`${quote(value)} is no disk space`, spaceExpected);
-    }
-    return value as DiskSpace;
-});
-
 const expectedValue = "text without line breaks";
 
 /** It ends up in `docker inspect` and on a command line, where a password has no place. */
@@ -166,9 +157,6 @@ const registry = fields({
     }
 }, always);
 
-const registryFault = (name: string) =>
-    isRegistry(name) ? undefined : { found: `${quote(name)} is not a registry`, expected: "host[:port]" };
-
 /** The schema of a node's `docker`. */
 export const dockerHostSettings = () =>
     fields({
@@ -186,9 +174,9 @@ export const dockerHostSettings = () =>
             .describe("When Docker starts it again; unless-stopped when unset"),
         env: table(environmentValue, "variables", environmentFault).optional().describe("Of the daemon; never secrets"),
         maxParallelism: whole({ min: 1, max: 256 }).optional().describe("Build steps at a time"),
-        reservedSpace: space.optional().describe("Cache that is never reclaimed"),
-        maxUsedSpace: space.optional().describe("Cache above this is reclaimed"),
-        minFreeSpace: space.optional().describe("Cache is reclaimed until so much of the disk is free"),
+        reservedSpace: diskSpace.optional().describe("Cache that is never reclaimed"),
+        maxUsedSpace: diskSpace.optional().describe("Cache above this is reclaimed"),
+        minFreeSpace: diskSpace.optional().describe("Cache is reclaimed until so much of the disk is free"),
         registries: late(table(registry, "registries", registryFault))
             .optional()
             .describe("How BuildKit reaches registries"),

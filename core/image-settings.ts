@@ -4,13 +4,13 @@ import { type Duration, durationExpected, parseDuration } from "./duration";
 import { imageExports } from "./export-settings";
 import { sbom, scan, sign, test } from "./gate-settings";
 import { crossChecks } from "./image-checks";
-import { place, platform, platformIdentity, repository, tag, unshown } from "./leaves";
+import { place, platform, platformIdentity, repository, unshown } from "./leaves";
 import { FormatError } from "./problems";
 import { parseReference } from "./reference";
 import { always, choice, type Fault, faultIn, flag, late, secretText, text } from "./schema";
 import { fields, list, table } from "./schema-tables";
 import { checkSettings, type Late, parseSettings } from "./settings";
-import { parseVersion, versionExpected } from "./tags";
+import { tagSettings } from "./tag-settings";
 import { quote } from "./text";
 
 const target = text("a stage's name", (value) => {
@@ -129,15 +129,7 @@ export function imageSettings({ now = new Date() }: { now?: Date } = {}) {
             .default([])
             .describe("Where steps done before are looked for; each platform has a cache of its own in it"),
         cacheTo: late(cacheTo).default([]).describe("Where steps are left for others; one kind each"),
-        version: text(versionExpected, parseVersion)
-            .optional()
-            .describe("Gives the tags `1.4.2`, `1.4`, `1` and `latest`, each only where nothing higher is released"),
-        tags: late(list(tag, { of: "tags", identity: (value) => value }))
-            .default([])
-            .describe("Further tags"),
-        immutableTags: late(list(tag, { of: "tags", identity: (value) => value }))
-            .default([])
-            .describe("Tags that may be set once and never moved"),
+        ...tagSettings(),
         immutable: late(list(choice(["versions", "commits"]), { of: "kinds of tags", identity: (kind) => kind }))
             .default([])
             .describe("The same for every full version's tag, and every commit's (`sha-0123456789ab`)"),

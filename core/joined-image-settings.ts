@@ -2,13 +2,13 @@ import { z } from "zod";
 import { sign } from "./gate-settings";
 import { crossChecks } from "./image-checks";
 import { type IndexPlatform, platformFaults, platformIdentityOf } from "./index-platform";
-import { platform, repository, tag, unshown } from "./leaves";
+import { platform, repository, unshown } from "./leaves";
 import { FormatError } from "./problems";
 import { parseReference } from "./reference";
 import { always, choice, type Fault, faultIn, late, report, text } from "./schema";
 import { fields, isTable, list, table } from "./schema-tables";
 import { checkSettings, type Late } from "./settings";
-import { parseVersion, versionExpected } from "./tags";
+import { tagSettings } from "./tag-settings";
 import { quote } from "./text";
 
 const imageExpected = 'an image with its tag or digest, such as "registry.example.com/team/app:1.4.2-arm64"';
@@ -53,15 +53,7 @@ export function joinedImageSettings() {
             .default("oci")
             .describe("OCI's image index, or Docker's manifest list, which takes Docker's images only"),
         annotations: late(table(unshown, "annotations")).default({}).describe("Of the index; OCI only"),
-        version: text(versionExpected, parseVersion)
-            .optional()
-            .describe("Gives the tags `1.4.2`, `1.4`, `1` and `latest`, each only where nothing higher is released"),
-        tags: late(list(tag, { of: "tags", identity: (value) => value }))
-            .default([])
-            .describe("Further tags"),
-        immutableTags: late(list(tag, { of: "tags", identity: (value) => value }))
-            .default([])
-            .describe("Tags that may be set once and never moved"),
+        ...tagSettings(),
         sign: sign.default(false).describe("Who signs index and images; nobody when unset"),
     }).superRefine((value, ctx) => {
         crossChecks(value, ctx);

@@ -1,8 +1,11 @@
+import { isPercentage } from "./buildkitd-checks";
+import type { DiskSpace } from "./buildkitd-settings";
 import { type Duration, durationExpected, parseDuration } from "./duration";
 import { Platform } from "./platform";
 import { FormatError } from "./problems";
-import { isTag, parseRepository } from "./reference";
-import { type Fault, kindOf, leaf, text } from "./schema";
+import { isRegistry, isTag, parseRepository } from "./reference";
+import { type Fault, faultIn, kindOf, leaf, text } from "./schema";
+import { parseSize, sizeExpected } from "./size";
 import { quote } from "./text";
 
 /** A platform, in its normal spelling afterwards: `linux/aarch64` becomes `linux/arm64`. */
@@ -24,6 +27,41 @@ export const duration = text<Duration>(durationExpected, (value) => {
     parseDuration(value);
     return value as Duration;
 });
+
+/** A duration within bounds, both inclusive. */
+export function durationWithin(least: Duration, most: Duration) {
+    const expected = `a duration from ${least} to ${most}`;
+    return text<Duration>(expected, (value) => {
+        const ms = parseDuration(value);
+        if (ms < parseDuration(least) || ms > parseDuration(most)) {
+            throw new FormatError(`${value} is out of range`, expected);
+        }
+        return value as Duration;
+    });
+}
+
+const spaceExpected = `${sizeExpected}, or a part of the disk such as "60%"`;
+
+/** Disk space as buildkitd's garbage collection takes it. */
+export const diskSpace = text<DiskSpace>(spaceExpected, (value) => {
+    if (!isPercentage(value) && faultIn(() => parseSize(value))) {
+        throw new FormatError(`${quote(value)} is no disk space`, spaceExpected);
+    }
+    return value as DiskSpace;
+});
+
+/** A version of BuildKit, as its releases are named, without the `v`. */
+export const buildkitVersion = text('a version of BuildKit such as "0.33.1"', (value) => {
+    if (!/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(value)) {
+        const hint = /^v\d/.test(value) ? `did you mean "${value.slice(1)}"?` : undefined;
+        throw new FormatError(`${quote(value)} is not a version`, '"0.33.1"', hint);
+    }
+    return value;
+});
+
+/** What is wrong with the name of an entry among registries. */
+export const registryFault = (name: string): Fault | undefined =>
+    isRegistry(name) ? undefined : { found: `${quote(name)} is not a registry`, expected: "host[:port]" };
 
 /** A repository without tag or digest. */
 export const repository = text('a repository such as "registry.example.com/team/app"', (value) => {

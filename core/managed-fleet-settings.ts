@@ -1,28 +1,16 @@
 import { z } from "zod";
-import { parseCidr } from "./aws/cidr";
-import { sha256 } from "./aws/leaves";
-import { isPercentage } from "./buildkitd-checks";
-import type { DiskSpace } from "./buildkitd-settings";
-import { type Duration, parseDuration } from "./duration";
-import { platform, platformIdentity } from "./leaves";
+import { sha256 } from "./artifact-leaves";
+import { parseCidr } from "./cidr";
+import { buildkitVersion, diskSpace, durationWithin, platform, platformIdentity, registryFault } from "./leaves";
 import { FormatError } from "./problems";
-import { isRegistry } from "./reference";
-import { always, choice, faultIn, flag, late, report, secretText, text, whole } from "./schema";
+import { always, choice, flag, late, report, secretText, text, whole } from "./schema";
 import { fields, isTable, list, table } from "./schema-tables";
 import { checkSettings } from "./settings";
-import { parseSize, type Size, sizeExpected } from "./size";
+import { parseSize, type Size } from "./size";
 import { sshSettings } from "./ssh-settings";
 import { quote } from "./text";
 
 const architectures = ["amd64", "arm64"] as const;
-
-const spaceExpected = `${sizeExpected}, or a part of the disk such as "60%"`;
-const space = text<DiskSpace>(spaceExpected, (value) => {
-    if (!isPercentage(value) && faultIn(() => parseSize(value))) {
-        throw new FormatError(`${quote(value)} is no disk space`, spaceExpected);
-    }
-    return value as DiskSpace;
-});
 
 const memoryExpected = 'a size from "512 MiB" up';
 const memory = text<Size>(memoryExpected, (value) => {
@@ -39,21 +27,6 @@ const cpus = z
         if (!right) report(payload, { found: `${quote(String(value))} is no number of cores`, expected: cpusExpected });
     })
     .meta({ expected: cpusExpected });
-
-const drainExpected = "a duration from 10 seconds to 2 hours";
-const drain = text<Duration>(drainExpected, (value) => {
-    const ms = parseDuration(value);
-    if (ms < 10_000 || ms > 7_200_000) throw new FormatError(`${value} is out of range`, drainExpected);
-    return value as Duration;
-});
-
-const version = text('a version of BuildKit such as "0.33.1"', (value) => {
-    if (!/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(value)) {
-        const hint = /^v\d/.test(value) ? `did you mean "${value.slice(1)}"?` : undefined;
-        throw new FormatError(`${quote(value)} is not a version`, '"0.33.1"', hint);
-    }
-    return value;
-});
 
 /** Plain HTTP will do: the bytes are checked against the checksum. */
 const archiveUrl = text('an address such as "http://mirror.room/buildkit.tar.gz"', (value) => {
@@ -113,22 +86,20 @@ export const managedFleetSettings = () =>
     fields({
         hosts: table(host, "hosts", hostName).describe("The machines, by name"),
         buildkit: fields({
-            version: version.default("0.33.1").describe("BuildKit's version"),
+            version: buildkitVersion.default("0.33.1").describe("BuildKit's version"),
             artifacts: archives.optional().describe("Its release tarballs from a mirror; GitHub's when unset"),
         }).prefault({}),
-        registries: late(
-            table(registry, "registries", (name) =>
-                isRegistry(name) ? undefined : { found: `${quote(name)} is not a registry`, expected: "host[:port]" },
-            ),
-        )
+        registries: late(table(registry, "registries", registryFault))
             .default({})
             .describe("How the nodes reach registries, by `host[:port]`; `RegistryConnection.nodeSettings` is one"),
         gc: fields({
-            reservedSpace: space.default("10%").describe("Never reclaimed below this"),
-            maxUsedSpace: space.default("60%").describe("Reclaimed above this"),
-            minFreeSpace: space.default("15%").describe("Reclaimed until so much is free"),
+            reservedSpace: diskSpace.default("10%").describe("Never reclaimed below this"),
+            maxUsedSpace: diskSpace.default("60%").describe("Reclaimed above this"),
+            minFreeSpace: diskSpace.default("15%").describe("Reclaimed until so much is free"),
         }).prefault({}),
-        drain: fields({ timeout: drain.default("15 minutes").describe("For running builds") }).prefault({}),
+        drain: fields({
+            timeout: durationWithin("10 seconds", "2 hours").default("15 minutes").describe("For running builds"),
+        }).prefault({}),
         buildNetwork: cidr.default("198.18.0.0/16").describe("Addresses of the build steps' containers"),
     }).superRefine(checkHosts, always);
 

@@ -1,11 +1,8 @@
 import { z } from "zod";
-import { isPercentage } from "../buildkitd-checks";
-import type { DiskSpace } from "../buildkitd-settings";
-import { type Duration, parseDuration } from "../duration";
-import { platform, platformIdentity } from "../leaves";
+import { archiveUrl, sha256 } from "../artifact-leaves";
+import { buildkitVersion, diskSpace, durationWithin, platform, platformIdentity, registryFault } from "../leaves";
 import { FormatError } from "../problems";
-import { isRegistry } from "../reference";
-import { always, choice, faultIn, flag, late, text, whole } from "../schema";
+import { always, choice, flag, late, text, whole } from "../schema";
 import { fields, list, table } from "../schema-tables";
 import { checkSettings } from "../settings";
 import { parseSize, type Size, sizeExpected } from "../size";
@@ -13,13 +10,11 @@ import { quote } from "../text";
 import { fleetChecks } from "./fleet-checks";
 import {
     accessSource,
-    archiveUrl,
     arn,
     cidr,
     groupNameFault,
     imageId,
     instanceType,
-    sha256,
     subnetId,
     tagFault,
     tagValue,
@@ -31,26 +26,6 @@ const size = text<Size>(sizeExpected, (value) => {
     parseSize(value);
     return value as Size;
 });
-
-const spaceExpected = `${sizeExpected}, or a part of the disk such as "60%"`;
-const space = text<DiskSpace>(spaceExpected, (value) => {
-    if (!isPercentage(value) && faultIn(() => parseSize(value))) {
-        throw new FormatError(`${quote(value)} is no disk space`, spaceExpected);
-    }
-    return value as DiskSpace;
-});
-
-/** A duration within bounds, both inclusive. */
-function durationWithin(least: Duration, most: Duration) {
-    const expected = `a duration from ${least} to ${most}`;
-    return text<Duration>(expected, (value) => {
-        const ms = parseDuration(value);
-        if (ms < parseDuration(least) || ms > parseDuration(most)) {
-            throw new FormatError(`${value} is out of range`, expected);
-        }
-        return value as Duration;
-    });
-}
 
 const release = text("any text", (value) => {
     if (!/^[\w.:+-]{1,64}$/.test(value)) {
@@ -69,14 +44,6 @@ const device = text("a device", (value) => {
 const certificate = text("a certificate, PEM", (value) => {
     if (!/^-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*/.test(value)) {
         throw new FormatError("not a certificate", "PEM, from -----BEGIN CERTIFICATE----- on");
-    }
-    return value;
-});
-
-const buildkitVersion = text('a version of BuildKit such as "0.33.1"', (value) => {
-    if (!/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(value)) {
-        const hint = /^v\d/.test(value) ? `did you mean "${value.slice(1)}"?` : undefined;
-        throw new FormatError(`${quote(value)} is not a version`, '"0.33.1"', hint);
     }
     return value;
 });
@@ -132,9 +99,6 @@ const registry = fields({
         .describe("Registries asked first"),
 });
 
-const registryFault = (name: string) =>
-    isRegistry(name) ? undefined : { found: `${quote(name)} is not a registry`, expected: "host[:port]" };
-
 const archive = fields({
     url: archiveUrl.describe("HTTPS; plain HTTP only to a private host"),
     sha256: sha256.describe("64 hexadecimal digits"),
@@ -179,9 +143,9 @@ export const fleetSettings = () =>
             timeout: durationWithin("10 seconds", "2 hours").default("15 minutes").describe("For running builds"),
         }).prefault({}),
         gc: fields({
-            reservedSpace: space.default("10%").describe("Never reclaimed below this"),
-            maxUsedSpace: space.default("60%").describe("Reclaimed above this; at most 65 % of the disk"),
-            minFreeSpace: space.default("15%").describe("Reclaimed until so much is free"),
+            reservedSpace: diskSpace.default("10%").describe("Never reclaimed below this"),
+            maxUsedSpace: diskSpace.default("60%").describe("Reclaimed above this; at most 65 % of the disk"),
+            minFreeSpace: diskSpace.default("15%").describe("Reclaimed until so much is free"),
         }).prefault({}),
         buildkit: fields({
             version: buildkitVersion.default("0.33.1").describe("BuildKit's version"),

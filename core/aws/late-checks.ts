@@ -1,5 +1,5 @@
+import { overlap, parseCidr } from "../cidr";
 import { SettingsError } from "../problems";
-import { overlap, parseCidr } from "./cidr";
 import { EC2_ARCHITECTURE, type InstanceType } from "./instance-types";
 import { isSecurityGroup } from "./leaves";
 import { whyOpen } from "./network-checks";

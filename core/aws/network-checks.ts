@@ -1,6 +1,6 @@
+import { addressesIn, type Cidr, isPrivate, overlap, parseCidr, within } from "../cidr";
 import { faultIn } from "../schema";
 import { isTable, textsIn } from "../schema-tables";
-import { addressesIn, type Cidr, isPrivate, overlap, parseCidr, within } from "./cidr";
 import type { Report } from "./group-checks";
 import { isSecurityGroup, regionOf } from "./leaves";
 

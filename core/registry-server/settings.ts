@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { archiveUrl, sha256 } from "../aws/leaves";
+import { archiveUrl, sha256 } from "../artifact-leaves";
 import { parseDuration } from "../duration";
 import type { duration } from "../leaves";
 import { FormatError } from "../problems";

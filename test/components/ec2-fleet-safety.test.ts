@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Ec2Fleet, type Ec2FleetArgs } from "../../components/aws/ec2-fleet";
-import { addressesIn, parseCidr } from "../../core/aws/cidr";
+import { addressesIn, parseCidr } from "../../core/cidr";
 import { checkFleetSettings } from "../../core/aws/fleet-settings";
 import { SettingsError } from "../../core/settings";
 import { badFleetSettings } from "../core/bad-fleet-settings";

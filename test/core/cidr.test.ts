@@ -1,7 +1,7 @@
 import { BlockList } from "node:net";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { addressesIn, isPrivate, isPrivateAddress, overlap, parseCidr } from "../../core/aws/cidr";
+import { addressesIn, isPrivate, isPrivateAddress, overlap, parseCidr } from "../../core/cidr";
 
 const ipv4 = fc.tuple(fc.nat(0xffff_ffff), fc.integer({ min: 0, max: 32 })).map(([number, prefix]) => {
     const first = prefix === 0 ? 0 : (number >>> (32 - prefix)) << (32 - prefix);

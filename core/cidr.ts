@@ -1,6 +1,6 @@
 import { isIPv4, isIPv6 } from "node:net";
-import { FormatError } from "../problems";
-import { quote } from "../text";
+import { FormatError } from "./problems";
+import { quote } from "./text";
 
 /** A block of addresses: all from `first` to `last`. */
 export interface Cidr {
