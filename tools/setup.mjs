@@ -16,7 +16,7 @@ import {
     requirePlatform,
     TEST_PACKAGES,
 } from "./setup/system.mjs";
-import { defaultToolbox, inspectTools, installTools, requireGo } from "./setup/tools.mjs";
+import { defaultToolbox, inspectTools, installTools, requireGo, testToolbox } from "./setup/tools.mjs";
 import { hasArtifact, provideArtifact } from "./vm/artifact.mjs";
 import { provideMachineImage, readMachineImage } from "./vm/image.mjs";
 import { canMakeImage, machineArchitecture } from "./vm/recipe.mjs";
@@ -31,9 +31,21 @@ import { canMakeImage, machineArchitecture } from "./vm/recipe.mjs";
  * @property {boolean} [tests] only the tests need it
  */
 
+/** @typedef {import("./setup/tools.mjs").Toolbox} Toolbox */
+
 const toolbox = defaultToolbox();
 
-const compiles = async () => (await inspectTools(toolbox)).filter(({ action }) => action === "compile");
+/** @param {Toolbox} toolbox */
+const compiled = (toolbox) => ({
+    missing: async () =>
+        (await inspectTools(toolbox))
+            .filter(({ action }) => action === "compile")
+            .map(({ tool, why }) => `${tool.name}: ${why}`),
+    provide: async () => {
+        await requireGo(toolbox);
+        await installTools(toolbox, await inspectTools(toolbox));
+    },
+});
 
 /** @type {Step[]} In this order: each needs what stands above it. */
 const STEPS = [
@@ -59,11 +71,7 @@ const STEPS = [
     },
     {
         name: "tools",
-        missing: async () => (await compiles()).map(({ tool, why }) => `${tool.name}: ${why}`),
-        provide: async () => {
-            await requireGo(toolbox);
-            await installTools(toolbox, await inspectTools(toolbox));
-        },
+        ...compiled(toolbox),
     },
     {
         name: "base images",
@@ -77,6 +85,11 @@ const STEPS = [
         tests: true,
         missing: async () => missingPackages(TEST_PACKAGES),
         provide: () => installPackages(missingPackages(TEST_PACKAGES)),
+    },
+    {
+        name: "tools for tests",
+        tests: true,
+        ...compiled(testToolbox()),
     },
     {
         name: "moto",

@@ -6,6 +6,7 @@ import { withRegistry } from "../../drivers/registry-access";
 import { type Inputs, operations as imageIndex } from "../../resources/image-index/operations";
 import { writeAppContext } from "../support/app";
 import { pushDebianImage } from "../support/debian-image";
+import { entriesByTool } from "../support/index-views";
 import { freePort, MAIN_PROGRAM, type Run, TestStack } from "../support/stack";
 import { builds, type FleetNode, imagetoolsRaw, RepositoryView, skopeoPick, skopeoRaw } from "../support/views";
 
@@ -62,9 +63,17 @@ describe("the index of a release", () => {
         }
     });
 
-    it("is the same for skopeo and for buildx, under its digest and under its tag", async () => {
-        for (const reference of [`${name}@${digest()}`, `${name}:stable`])
+    it("is the same for docker, skopeo and buildx, under its digest and under its tag", async () => {
+        const entries = (await repository.manifest(digest())).manifests.map(
+            ({ digest, size, mediaType, platform }) => ({
+                ...{ digest, size, mediaType },
+                platform,
+            }),
+        );
+        for (const reference of [`${name}@${digest()}`, `${name}:stable`]) {
             for (const read of [skopeoRaw, imagetoolsRaw]) expect(digestOf(await read(reference))).toBe(digest());
+            expect(await entriesByTool(reference)).toEqual({ docker: entries, skopeo: entries, imagetools: entries });
+        }
         expect(await skopeoPick(`${name}@${digest()}`, "amd64")).toBe(child("linux/amd64").digest);
         expect(await skopeoPick(`${name}@${digest()}`, "arm64")).toBe(child("linux/arm64").digest);
     });

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RegistryClient } from "../../drivers/registry";
-import { docker, dockerEntries, type Entries, entriesByTool } from "../support/index-views";
+import { type Entries, entriesByTool } from "../support/index-views";
 import { type RunningRegistry, startRegistry } from "../support/registry";
 import { pushSmallImage, type SmallPlatform } from "../support/small-image";
 import { freePort, type Run, TestStack } from "../support/stack";
-import { cosignVerify, imagetoolsRaw, RepositoryView, skopeoPick, skopeoRaw } from "../support/views";
+import { cosignVerify, RepositoryView, skopeoPick } from "../support/views";
 
 /** A registry of the stack's own; what is joined comes from another one. */
 const PROGRAM = `
@@ -92,9 +92,6 @@ describe("images built elsewhere, joined", () => {
             run = await stack.up(settings(joined));
         }, 120_000);
 
-        /** What docker is not shown by a version that knows no OCI images. */
-        const forDocker = (name: string) => name === "list" || name === "spoken-list" || name === "oci-of-docker";
-
         it.each(["oci", "list", "oci-of-docker", "spoken-oci", "spoken-list"])(
             "is the same for docker, skopeo and buildx: %s",
             async (name) => {
@@ -106,18 +103,11 @@ describe("images built elsewhere, joined", () => {
                 }));
                 expect(expected.length).toBe(name.startsWith("spoken") ? 2 : 8);
                 for (const reference of [ref, `${ref.split("@")[0]}:${tags[0]}`]) {
-                    if (docker?.readsOci || forDocker(name)) {
-                        const { skopeo, imagetools, docker: shown } = await entriesByTool(reference);
-                        expect({ skopeo, imagetools, docker: shown }).toEqual({
-                            ...{ skopeo: expected, imagetools: expected },
-                            docker: expected,
-                        });
-                        continue;
-                    }
-                    // docker before version 23: it says that there is none.
-                    expect(() => dockerEntries(reference)).toThrow("no such manifest");
-                    for (const read of [skopeoRaw, imagetoolsRaw])
-                        expect(JSON.parse(await read(reference)).manifests).toMatchObject(expected);
+                    const { skopeo, imagetools, docker } = await entriesByTool(reference);
+                    expect({ skopeo, imagetools, docker }).toEqual({
+                        ...{ skopeo: expected, imagetools: expected },
+                        docker: expected,
+                    });
                 }
             },
         );

@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { cacheRoot } from "../../drivers/tools";
 import { imagetoolsRaw, type StoredDescriptor, skopeoRaw } from "./views";
 
 /** Entries as a tool tells them, in the index's order. */
@@ -14,26 +15,20 @@ const entriesIn = (text: string): Entries =>
         platform,
     }));
 
-const dockers = (process.env.PATH ?? "")
-    .split(delimiter)
-    .map((folder) => join(folder, "docker"))
-    .filter((path) => existsSync(path));
-
 const versionOf = (docker: string) =>
     Number(/version (\d+)\./.exec(execFileSync(docker, ["--version"], { encoding: "utf8" }))?.[1]);
 
-/** The newest `docker` on PATH. Before version 23 its manifest command knows no OCI images (Debian 12 has 20.10). */
-export const docker = dockers
-    .map((path) => ({ path, readsOci: versionOf(path) >= 23 }))
-    .sort((left, right) => Number(right.readsOci) - Number(left.readsOci))[0];
+/** From PATH, or the set-up's. Before version 23 its manifest command knows no OCI images (Debian 12 has 20.10). */
+const docker = [...(process.env.PATH ?? "").split(delimiter), join(cacheRoot(), "test-tools", "bin")]
+    .map((folder) => join(folder, "docker"))
+    .find((path) => existsSync(path) && versionOf(path) >= 23);
 
-/** @throws where it is refused, as for OCI images before version 23. */
-export function dockerEntries(reference: string): Entries {
-    if (!docker) throw new Error("there is no docker on PATH: install docker.io");
+function dockerEntries(reference: string): Entries {
+    if (!docker) throw new Error('there is no docker from version 23 on: run "node tools/setup.mjs --tests"');
     const config = mkdtempSync(join(tmpdir(), "buildfleet-docker-"));
     try {
         const args = ["--config", config, "manifest", "inspect", "--insecure", reference];
-        return entriesIn(execFileSync(docker.path, args, { encoding: "utf8", stdio: "pipe" }));
+        return entriesIn(execFileSync(docker, args, { encoding: "utf8", stdio: "pipe" }));
     } finally {
         rmSync(config, { recursive: true, force: true });
     }

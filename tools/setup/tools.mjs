@@ -8,7 +8,7 @@ import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { cacheRoot, isExecutable, projectRoot, SetupError, timed, which } from "./context.mjs";
 import { run } from "./process.mjs";
-import { decide, isAtLeast, parseVersion, pinnedVersion, TOOLS } from "./versions.mjs";
+import { decide, isAtLeast, parseVersion, pinnedVersion, TEST_TOOLS, TOOLS } from "./versions.mjs";
 
 /** @typedef {import("./versions.mjs").Tool} Tool */
 /** @typedef {{tool: Tool, action: "path" | "cached" | "compile", why: string, path: string, shadowed: boolean}} ToolState */
@@ -38,6 +38,17 @@ export function defaultToolbox(env = process.env) {
     const onPath = (env.PATH ?? "").split(delimiter).filter((folder) => folder && folder !== join(cache, "bin"));
     const modules = join(projectRoot, "tools");
     return { tools: TOOLS, modules, cache, folders: [...onPath, ...plugins], compile: compileGo };
+}
+
+/**
+ * The same for the tests' own: not among the library's, which looks into their folder.
+ *
+ * @param {NodeJS.ProcessEnv} env
+ * @returns {Toolbox}
+ */
+export function testToolbox(env = process.env) {
+    const library = defaultToolbox(env);
+    return { ...library, tools: TEST_TOOLS, cache: join(library.cache, "test-tools") };
 }
 
 /**

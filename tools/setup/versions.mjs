@@ -93,6 +93,20 @@ export const TOOLS = [
     },
 ];
 
+/** What only the tests need. @type {Tool[]} */
+export const TEST_TOOLS = [
+    {
+        name: "docker",
+        minimum: "23.0.0",
+        why: "OCI images in `docker manifest`",
+        versionArgs: ["--version"],
+        module: "docker",
+        goModule: "github.com/docker/cli",
+        goPackage: "github.com/docker/cli/cmd/docker",
+        stamp: "github.com/docker/cli/cli/version.Version",
+    },
+];
+
 /**
  * The first version number in what a tool says of itself. `v0.0.0+unknown` is what an unstamped build says: no version.
  *
@@ -149,7 +163,10 @@ export function pinnedVersion(goMod, goModule) {
         .split("\n")
         .map((text) => text.trim().replace(/^require /, ""))
         .find((text) => text.startsWith(`${goModule} v`));
-    const version = line?.split(" ")[1]?.slice(1);
+    const version = line
+        ?.split(" ")[1]
+        ?.slice(1)
+        .replace(/\+incompatible$/, "");
     if (!version) throw new Error(`go.mod does not pin ${goModule}`);
     return version;
 }
