@@ -21,17 +21,47 @@ module.exports = { contents: mirror.contents, digests: mirror.digests };
 `;
 const platforms = ["linux/amd64", "linux/arm64"];
 
-/** Gives a host a way out that leads nowhere, and returns how many packets took it. */
-function countedExit(host: RoomHost): () => number {
+/** Gives a host ways out that lead nowhere, one for each version of IP, and returns how many packets took them. */
+function countedExit(host: RoomHost): () => { v4: number; v6: number } {
     const run = (...command: string[]) => execFileSync(...host.command(command), { encoding: "utf8" });
-    run("ip", "link", "add", "out", "type", "veth", "peer", "name", "nowhere");
-    // The kernel itself sends over IPv6 as soon as the cable is in, and looks for neighbours.
-    for (const end of ["out", "nowhere"]) {
-        run("sysctl", "--quiet", "--write", `net.ipv6.conf.${end}.disable_ipv6=1`);
-        run("ip", "link", "set", end, "arp", "off", "up");
+    for (const [end, peer] of [
+        ["out", "nowhere"],
+        ["out6", "nowhere6"],
+    ] as const) {
+        run("ip", "link", "add", end, "type", "veth", "peer", "name", peer);
+        // The kernel itself sends over IPv6 as soon as the cable is in, and looks for neighbours.
+        for (const name of end === "out" ? [end, peer] : [peer])
+            run("sysctl", "--quiet", "--write", `net.ipv6.conf.${name}.disable_ipv6=1`);
+        for (const name of [end, peer]) run("ip", "link", "set", name, "arp", "off", "up");
     }
     run("ip", "route", "add", "default", "dev", "out");
-    return () => JSON.parse(run("ip", "--json", "--statistics", "link", "show", "out"))[0].stats64.tx.packets;
+    run("ip", "-6", "address", "add", "2001:db8:ffff::2/64", "dev", "out6", "nodad");
+    run("ip", "-6", "route", "add", "default", "dev", "out6");
+    // All but the kernel's own: multicast listeners and neighbours.
+    const counted = [
+        ["!", "--protocol", "ipv6-icmp"],
+        ["--protocol", "ipv6-icmp", "--icmpv6-type", "echo-request"],
+    ];
+    for (const match of counted)
+        run("ip6tables", "--table", "mangle", "--append", "POSTROUTING", "--out-interface", "out6", ...match);
+    return () => {
+        const rules = run(
+            "ip6tables",
+            "--table",
+            "mangle",
+            "--verbose",
+            "--exact",
+            "--numeric",
+            "--list",
+            "POSTROUTING",
+        );
+        const packets = [...rules.matchAll(/^\s*(\d+)\s+\d+\s.*\bout6\b/gm)].map(([, count]) => Number(count));
+        if (packets.length !== counted.length) throw new Error(`no counters in:\n${rules}`);
+        return {
+            v4: JSON.parse(run("ip", "--json", "--statistics", "link", "show", "out"))[0].stats64.tx.packets,
+            v6: packets.reduce((sum, count) => sum + count, 0),
+        };
+    };
 }
 
 describe("a machine room without internet", () => {
@@ -41,7 +71,7 @@ describe("a machine room without internet", () => {
     let runner: RoomHost;
     let registry: RunningRegistry;
     let hosts: BuilderHost[] = [];
-    let exits: (() => number)[] = [];
+    let exits: ReturnType<typeof countedExit>[] = [];
     let collect: TestStack;
     let onprem: TestStack;
 
@@ -156,11 +186,14 @@ describe("a machine room without internet", () => {
         });
         expect(await isSigned(first.outputs.ref, first.outputs.signature.publicKey)).toBe(true);
         expect((await onprem.up(settings)).did).toEqual([]);
-        expect(exits.map((packets) => packets())).toEqual([0, 0, 0, 0]);
+        expect(exits.map((packets) => packets())).toEqual(Array(4).fill({ v4: 0, v6: 0 }));
 
         // And what does try is counted.
-        const [file, args] = runner.command(["bash", "-c", "! timeout 0.5 bash -c ': < /dev/tcp/192.0.2.1/443'"]);
-        execFileSync(file, args, { stdio: "ignore" });
-        expect(exits[0]?.()).toBeGreaterThan(0);
+        for (const address of ["192.0.2.1", "2001:db8::1"]) {
+            const [file, args] = runner.command(["bash", "-c", `! timeout 0.5 bash -c ': < /dev/tcp/${address}/443'`]);
+            execFileSync(file, args, { stdio: "ignore" });
+        }
+        const { v4 = 0, v6 = 0 } = exits[0]?.() ?? {};
+        expect([v4 > 0, v6 > 0]).toEqual([true, true]);
     }, 180_000);
 });
