@@ -186,7 +186,8 @@ function start(name: string, command: string, args: string[], host: ProviderHost
 /** The SDK's own provider of dynamic resources, from the program's copy of the SDK. */
 export const dynamicProvider: ProviderFactory = async (host) => {
     const script = createRequire(join(host.programDirectory, "_.js")).resolve("@pulumi/pulumi/cmd/dynamic-provider");
-    return start("pulumi-nodejs", process.execPath, [script, host.engineAddress], host);
+    const args = ["--require", join(__dirname, "lazy.js"), script, host.engineAddress];
+    return start("pulumi-nodejs", process.execPath, args, host);
 };
 
 /** `pulumi-resource-NAME` on PATH. */

@@ -4,6 +4,7 @@
  * The SDK reports an uncaught error through a coloured `util.inspect`, which in Node 20.20 never returns for a stack that names a scoped
  * package's top-level file (`node_modules/@pulumi/resource.ts`). Without colours it does.
  */
+import "./lazy";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { missingPlugin, pluginOnPath, REFUSED } from "./missing";
