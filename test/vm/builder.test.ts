@@ -122,7 +122,7 @@ describe("the first boot", () => {
         const state = () =>
             builder.machine.shell(`
                 find /etc/buildfleet /etc/systemd/system /opt/buildfleet /usr/local/libexec/buildfleet \\
-                    -not -path '*/.*' \\( -type f -printf '%p %m %s ' -exec sha256sum {} \\; \\) -o -printf '%p %m %l\\n'
+                    -path '*/.*' -prune -o -type f -printf '%p %m %s ' -exec sha256sum {} \\; -o -printf '%p %m %l\\n'
                 systemctl show --property=MainPID,NRestarts,ActiveEnterTimestamp buildkitd.service
                 systemctl list-units --failed --plain --no-legend
                 blkid -s UUID -o value /dev/nvme0n1

@@ -2,7 +2,7 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { machineArchitecture } from "../vm/recipe.mjs";
+import { ARM_FIRMWARE, machineArchitecture } from "../vm/recipe.mjs";
 import { exists, hostArchitecture, SetupError, timed, which } from "./context.mjs";
 import { findPython } from "./moto.mjs";
 import { asRoot, run } from "./process.mjs";
@@ -49,6 +49,10 @@ export const TEST_PACKAGES = [
         command: "bridge",
         present: () => exists("/usr/lib/cni/bridge"),
     },
+    // For builders without root.
+    { name: "rootlesskit", command: "rootlesskit" },
+    { name: "slirp4netns", command: "slirp4netns" },
+    { name: "uidmap", command: "newuidmap" },
     // cloud-init's parser of YAML, for the distribution's Python.
     {
         name: "python3-yaml",
@@ -64,12 +68,14 @@ export const TEST_PACKAGES = [
  * @returns {Package[]}
  */
 function emulatorPackages(architecture) {
-    return [
+    const own =
         architecture === "amd64"
-            ? { name: "qemu-system-x86", command: "qemu-system-x86_64" }
-            : { name: "qemu-system-arm", command: "qemu-system-aarch64" },
-        { name: "qemu-utils", command: "qemu-img" },
-    ];
+            ? [{ name: "qemu-system-x86", command: "qemu-system-x86_64" }]
+            : [
+                  { name: "qemu-system-arm", command: "qemu-system-aarch64" },
+                  { name: "qemu-efi-aarch64", command: "qemu-system-aarch64", present: () => exists(ARM_FIRMWARE) },
+              ];
+    return [...own, { name: "qemu-utils", command: "qemu-img" }];
 }
 
 /** Checks Node's version and the distribution. */

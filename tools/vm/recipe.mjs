@@ -45,8 +45,7 @@ const FILES = {
     gecos: Debian
     groups: [adm, audio, cdrom, dialout, dip, floppy, plugdev, sudo, video]
 `,
-    // Not Debian's. Without firmware an arm64 machine of QEMU has no DMI tables, by which EC2 is known; there are no
-    // mirrors to look for, no locales to make, and four host keys take long.
+    // Not Debian's. There is one kind of metadata, no mirrors to look for, no locales to make, and four host keys take long.
     "etc/cloud/cloud.cfg.d/99_test.cfg": `datasource_list: [Ec2]
 datasource: {Ec2: {strict_id: false}}
 apt: {preserve_sources_list: true}
@@ -63,6 +62,12 @@ const MASKED = [
 ];
 
 const DISK_SIZE = "6G";
+
+/**
+ * UEFI for an arm64 machine, as Graviton has it: Linux on ARM learns of DMI tables, by which EC2 is known, from nothing else.
+ * Debian's package qemu-efi-aarch64 has it here.
+ */
+export const ARM_FIRMWARE = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd";
 
 /** The architecture of the machine that the tests boot: `BUILDFLEET_VM_ARCH`, or this machine's own. */
 export function machineArchitecture(env = process.env) {

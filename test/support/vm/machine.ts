@@ -2,6 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { appendFileSync, existsSync, mkdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readMachineImage } from "../../../tools/vm/image.mjs";
+import { ARM_FIRMWARE } from "../../../tools/vm/recipe.mjs";
 import { GuestAgent, type GuestResult } from "./guest-agent";
 import type { MachineIdentity } from "./metadata";
 import type { GuestNetwork } from "./network";
@@ -21,10 +22,14 @@ export interface MachineSettings {
     memory?: number;
 }
 
-/** By measurement: docs/virtual-machine.md. KVM is not used even where it is there: it hangs on machines like CI's. */
+/** Processors by measurement: docs/virtual-machine.md. KVM is not used even where it is there: it hangs on machines like CI's. */
 const EMULATORS = {
     amd64: { program: "qemu-system-x86_64", machine: ["-machine", "q35", "-cpu", "max"], console: "ttyS0" },
-    arm64: { program: "qemu-system-aarch64", machine: ["-machine", "virt", "-cpu", "neoverse-n1"], console: "ttyAMA0" },
+    arm64: {
+        program: "qemu-system-aarch64",
+        machine: ["-machine", "virt", "-cpu", "max,pauth=off,sve=off", "-bios", ARM_FIRMWARE],
+        console: "ttyAMA0",
+    },
 } as const;
 
 const EXIT_MS = 10_000;
