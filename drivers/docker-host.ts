@@ -18,8 +18,9 @@ const SILENT_SSH = { SSH_ASKPASS_REQUIRE: "force", SSH_ASKPASS: "/bin/false" };
 const ASK_MS = 15_000;
 
 /** Runs Docker's CLI against a daemon; the endpoint goes before every setting and context of the user's. */
-function docker(endpoint: string, args: string[], options: RunOptions = {}) {
-    const env = { ...SILENT_SSH, DOCKER_CONTEXT: undefined, DOCKER_API_VERSION: undefined, ...options.env };
+export function docker(endpoint: string, args: string[], options: RunOptions = {}) {
+    const unset = { DOCKER_CONTEXT: undefined, DOCKER_API_VERSION: undefined, DOCKER_DEFAULT_PLATFORM: undefined };
+    const env = { ...SILENT_SSH, ...unset, ...options.env };
     return run("docker", ["--host", endpoint, ...args], { timeoutMs: ASK_MS, where: endpoint, ...options, env });
 }
 
@@ -81,7 +82,8 @@ export async function removeVolume(endpoint: string, name: string): Promise<void
     }
 }
 
-const isMissing = (error: unknown, what: string) =>
+/** Whether Docker said that there is no such thing: `container`, `volume`, `image`. */
+export const isMissing = (error: unknown, what: string) =>
     error instanceof CommandError && error.lastLines.some((line) => line.toLowerCase().includes(`no such ${what}`));
 
 /** What a container printed last, for an error. */

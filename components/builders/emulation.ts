@@ -4,6 +4,7 @@ import { Platform } from "../../core/platform";
 import {
     BinfmtHandlers,
     type BinfmtHandlersArgs,
+    type EmulationDocker,
     type EmulationHandler,
     type EmulatorArgs,
 } from "../../resources/binfmt-handlers";
@@ -14,6 +15,11 @@ import { applyTransform, type Transform } from "../transform";
 export interface EmulationArgs {
     /** The host, whose root the user is or becomes; default the machine that runs Pulumi, as its root. */
     ssh?: SshArgs;
+    /**
+     * The host's Docker daemon, in place of `ssh`: a privileged container of an installer's image registers the emulators that it
+     * has. They last until the host's next boot; the `up` after it puts them there again.
+     */
+    docker?: EmulationDocker;
     /** What is emulated: `["linux/arm64"]`; one of each architecture, and none that the host runs itself. */
     platforms: string[];
     /** Where the host fetches emulators from, by platform; default those of its package `qemu-user-static`. */
@@ -28,8 +34,8 @@ export interface EmulationTransform {
 
 /**
  * Lets a host run programs of other architectures under qemu (the kernel's binfmt_misc), containers too. A handler that is there
- * already is used and left alone; one that was put there is called `buildfleet-…`, comes back at every boot, and goes with its last
- * user. Each is proved: a program of that architecture has to run in a root file system of its own. Builds use emulation only
+ * already is used and left alone; one that was put there is called `buildfleet-…`, comes back at every boot (not through `docker`),
+ * and goes with its last user. Each is proved: a program of that architecture has to run in a root file system of its own. Builds use emulation only
  * where they say `emulation: "allow"`.
  *
  * ```ts
@@ -47,6 +53,7 @@ export class Emulation extends pulumi.ComponentResource {
         super("buildfleet:index:Emulation", name, {}, options);
         const handlers = applyTransform(args.transform?.handlers, {
             ...(args.ssh ? { ssh: sshTarget(args.ssh) } : {}),
+            ...(args.docker ? { docker: args.docker } : {}),
             platforms,
             emulators: Object.fromEntries(
                 Object.entries(args.emulators ?? {}).map(([platform, one]) => [`${Platform.parse(platform)}`, one]),

@@ -24,6 +24,10 @@ interface Handler extends Pattern {
 export interface HostEmulation {
     /** As `uname -m` has it. */
     machine: string;
+    /** Tells it from other hosts, whatever it is called; nothing where it has no /etc/machine-id. */
+    identity?: string;
+    /** Of the kernel's present run (random(4), boot_id). */
+    boot: string;
     handlers: Handler[];
     /** Lines of the host's own packages whose emulator is there. */
     offered: NonNullable<ReturnType<typeof parseBinfmtLine>>[];
@@ -48,18 +52,18 @@ export type HandlerPlan =
     | { ours: true; handler: string; interpreter: string; line: string; inPlace: boolean; used: boolean };
 
 /** Every handler of ours is called so: what has this name was put there by this library, whatever became of its state. */
-const PREFIX = "buildfleet-";
+export const PREFIX = "buildfleet-";
 /** Fetched emulators, by handler. */
 const EMULATORS = "/opt/buildfleet-emulation";
 
 /** Reads what look.sh prints. */
 export function parseHostEmulation(text: string): HostEmulation {
-    const host: HostEmulation = { machine: "", handlers: [], offered: [], kept: new Map(), users: new Map() };
+    const host: HostEmulation = { machine: "", boot: "", handlers: [], offered: [], kept: new Map(), users: new Map() };
     for (const block of text.split(/\n(?! )/)) {
         const [first = "", ...rest] = block.split("\n");
         const space = first.indexOf(" ");
         const [word, value] = [first.slice(0, space), first.slice(space + 1)];
-        if (word === "machine") host.machine = value;
+        if (word === "machine" || word === "identity" || word === "boot") host[word] = value;
         else if (word === "handler") host.handlers.push(parseHandler(value, rest));
         else if (word === "offered")
             host.offered.push(...[parseBinfmtLine(value)].filter((line) => line !== undefined));
@@ -103,9 +107,7 @@ export function planHandler(
 ): HandlerPlan {
     const architecture = emulatedOf(platform);
     const { machine } = factsOf(architecture);
-    const itself = Platform.parse(host.machine);
-    if (itself.architecture === architecture || (architecture === "386" && itself.architecture === "amd64"))
-        throw new Error(`${platform} needs no emulation on ${host.machine}; leave it out of this host's platforms`);
+    refuseNative(platform, host.machine);
     const program = identify(architecture, 2);
     const handler = `${PREFIX}${machine}`;
     const theirs = host.handlers.find(
@@ -136,6 +138,14 @@ export function planHandler(
         registered.interpreter === interpreter &&
         registered.flags.includes("F");
     return { ours: true, handler, interpreter, line, inPlace, used };
+}
+
+/** @throws Error for a platform that a machine (`x86_64`, `linux/amd64`) runs itself */
+export function refuseNative(platform: string, machine: string): void {
+    const itself = Platform.parse(machine).architecture;
+    const { architecture } = Platform.parse(platform);
+    if (itself === architecture || (architecture === "386" && itself === "amd64"))
+        throw new Error(`${platform} needs no emulation on ${machine}; leave it out of this host's platforms`);
 }
 
 /** The emulator of the host's own package; containers are to need none, so the kernel opens it when it is registered. */

@@ -1,8 +1,10 @@
 import type { z } from "zod";
 import { archiveUrl, sha256 } from "../artifact-leaves";
+import { parseDockerEndpoint } from "../docker-host-settings";
 import { platformIdentity } from "../leaves";
 import { Platform } from "../platform";
 import { FormatError } from "../problems";
+import { parseReference } from "../reference";
 import { always, faultIn, late, report, text } from "../schema";
 import { fields, isTable, list, table, textsIn } from "../schema-tables";
 import { checkSettings, type Late } from "../settings";
@@ -25,10 +27,27 @@ const emulator = fields({
     sha256: sha256.describe("Of what the URL serves"),
 });
 
+const pinnedExpected = 'an image with its digest, such as "registry.room:5000/tonistiigi/binfmt@sha256:…"';
+
+/** It gets all rights on the host: which one is not left to a tag. */
+const pinnedImage = text(pinnedExpected, (value) => {
+    if (parseReference(value).digest === undefined)
+        throw new FormatError(`${quote(value)} names no digest`, pinnedExpected, "an ImageMirror's refs have them");
+    return value;
+});
+
+const docker = fields({
+    endpoint: text('a Docker daemon such as "unix:///var/run/docker.sock"', parseDockerEndpoint).describe(
+        "The daemon's: `unix://` or `ssh://user@host`",
+    ),
+    image: pinnedImage.describe("tonistiigi/binfmt, or one whose program takes the same arguments; with its digest"),
+});
+
 /** The arguments of an `Emulation`. */
 export function emulationSettings() {
     return fields({
         ssh: late(sshSettings()).optional().describe("The host; the machine that runs Pulumi when unset"),
+        docker: late(docker).optional().describe("The host's Docker daemon, in place of `ssh`"),
         platforms: list(text('a platform such as "linux/arm64"', emulatedPlatform), {
             of: "platforms",
             min: 1,
@@ -37,7 +56,20 @@ export function emulationSettings() {
         emulators: table(late(emulator), "emulators by platform", (name) => faultIn(() => emulatedPlatform(name)))
             .default({})
             .describe("Static programs of qemu-user that the host fetches; those of its own package when unset"),
-    }).superRefine(checkEmulators, always);
+    })
+        .superRefine(checkWays, always)
+        .superRefine(checkEmulators, always);
+}
+
+/** Through Docker it is the image that has the emulators, and the daemon that reaches the host. */
+function checkWays(value: unknown, ctx: z.core.$RefinementCtx<unknown>): void {
+    if (!isTable(value) || value.docker === undefined) return;
+    const isUsed = {
+        ssh: value.ssh !== undefined,
+        emulators: isTable(value.emulators) && Object.keys(value.emulators).length > 0,
+    };
+    for (const name of ["ssh", "emulators"] as const)
+        if (isUsed[name]) report(ctx, { found: "set together with docker", expected: "one of them" }, [name]);
 }
 
 /** One handler is for an architecture: `linux/arm/v6` and `linux/arm/v7` are the same one. */

@@ -10,9 +10,19 @@ export interface EmulatorArgs {
     sha256: pulumi.Input<string>;
 }
 
+/** A host's Docker daemon, and what registers emulators there in a privileged container. */
+export interface EmulationDocker {
+    /** The daemon's: `unix:///var/run/docker.sock` or `ssh://user@host`. */
+    endpoint: pulumi.Input<string>;
+    /** tonistiigi/binfmt, or an image whose program takes the same `--install` and `--uninstall`; with its digest. */
+    image: pulumi.Input<string>;
+}
+
 export interface BinfmtHandlersArgs {
     /** Default: the machine that runs Pulumi, as its user. */
     ssh?: pulumi.Input<SshTarget>;
+    /** In place of `ssh`. */
+    docker?: pulumi.Input<EmulationDocker>;
     /** What is emulated: `linux/arm64`. */
     platforms: string[];
     /** By platform; default: the emulators of the host's package. */
@@ -25,7 +35,7 @@ export interface BinfmtHandlersArgs {
 export interface EmulationHandler {
     /** Its name in /proc/sys/fs/binfmt_misc. */
     handler: string;
-    /** The emulator's path on the host. */
+    /** The emulator's path on the host, or in the image; empty where Docker is the way in and it is somebody else's. */
     interpreter: string;
     /** Whether it was put there by this library, and goes with its last user. */
     ours: boolean;

@@ -1,146 +1,101 @@
-import {
-    type EmulatorSource,
-    emulatedOf,
-    type HandlerPlan,
-    parseHostEmulation,
-    planHandler,
-} from "../../core/emulation/plan";
-import { PROBE_EXIT_CODE, probeProgram } from "../../core/emulation/probe";
-import { emulationScript } from "../../core/emulation/scripts";
-import type { SshTarget } from "../../core/ssh-target";
-import { type HostSession, withHost } from "../../drivers/host-session";
+import { isDeepStrictEqual } from "node:util";
+import { withHost } from "../../drivers/host-session";
+import { CommandError } from "../../drivers/process";
+import { progress } from "../../drivers/progress";
 import { changedInputs, defineOperations, isUnknown } from "../operations";
+import { dockerPlace } from "./docker";
+import { hostPlace } from "./host";
+import type { Handlers, Inputs, Place } from "./place";
 
-export interface Inputs {
-    /** Default: the machine that runs Pulumi. */
-    ssh?: SshTarget;
-    platforms: string[];
-    emulators: Record<string, EmulatorSource>;
-    /** Who asks, unique on the host: a file's name. */
-    owner: string;
-}
-
-interface HandlerState {
-    handler: string;
-    interpreter: string;
-    /** Whether it is one of ours, which goes with its last user. */
-    ours: boolean;
-}
+export type { Inputs } from "./place";
 
 interface State extends Inputs {
-    /** By platform. */
-    handlers: Record<string, HandlerState>;
+    handlers: Handlers;
+    /** What the host was known by; nothing where it has no such thing, or the state is an older one. */
+    machine?: string;
 }
 
-const NEXT = "the host needs bash and root's rights (user root, or sudo without a password)";
+type Address = Pick<Inputs, "ssh" | "docker">;
 
-async function plans(session: HostSession, { platforms, emulators, owner }: Inputs) {
-    const { stdout } = await session.run(emulationScript("look"), {
-        what: "looking at the host's emulators",
-        next: NEXT,
-    });
-    const host = parseHostEmulation(stdout);
-    return platforms.map((platform): [string, HandlerPlan] => {
-        try {
-            return [platform, planHandler(host, platform, owner, emulators[platform])];
-        } catch (error) {
-            throw new Error(`${session.where}: ${(error as Error).message}`);
-        }
-    });
+const withPlace = <T>({ ssh, docker }: Address, use: (place: Place) => Promise<T>): Promise<T> =>
+    docker ? use(dockerPlace(docker)) : withHost(ssh, (session) => use(hostPlace(session)));
+
+const addressOf = ({ ssh, docker }: Address) => docker?.endpoint ?? (ssh ? [ssh.host, ssh.port ?? 22] : "here");
+const nameOf = ({ ssh, docker }: Address) => docker?.endpoint ?? ssh?.host ?? "this machine";
+const oursOf = (handlers: Handlers) => Object.values(handlers).flatMap(({ handler, ours }) => (ours ? [handler] : []));
+const idOf = ({ owner, ...address }: Inputs) => `${address.ssh || address.docker ? `${nameOf(address)}/` : ""}${owner}`;
+
+/** Whether a first question failed because nobody is there: OpenSSH's own exit code; Docker has none for it. */
+const isUnreached = ({ docker }: Address, error: unknown): error is Error =>
+    docker ? error instanceof Error : error instanceof CommandError && error.exitCode === 255;
+
+async function put(place: Place, inputs: Inputs): Promise<State> {
+    const handlers = await place.put(inputs);
+    const { machine } = await place.identify();
+    return { ...inputs, handlers, ...(machine === undefined ? {} : { machine }) };
 }
 
-/** Registers and proves them all; what it has put there goes again when one of them fails. */
-async function put(session: HostSession, inputs: Inputs): Promise<State> {
-    const planned = await plans(session, inputs);
-    const handlers: State["handlers"] = {};
-    const fresh: HandlerState[] = [];
+/**
+ * Whether the host that the state tells of is the one that is reached now, under another name or port perhaps. A copy of its disk
+ * may say the same of itself, so our name has to be on its handlers, too.
+ */
+async function isSameHost(known: State, inputs: Inputs, place: Place): Promise<boolean> {
+    if (isDeepStrictEqual(addressOf(known), addressOf(inputs))) return true;
+    if (!known.docker !== !inputs.docker) return false;
+    const here = await place.identify();
+    if (here.machine !== undefined && known.machine === here.machine)
+        return place.isUsedBy(known.owner, oursOf(known.handlers));
+    // An older state says nothing, and a changed board says something else: the old address may still lead to it.
     try {
-        for (const [platform, plan] of planned) {
-            const { handler, interpreter, ours } = plan;
-            handlers[platform] = { handler, interpreter, ours };
-            if (plan.ours && !plan.inPlace) {
-                if (!plan.used) fresh.push({ handler, interpreter, ours });
-                await register(session, inputs, platform, plan);
-            }
-            await prove(session, platform, plan);
-        }
+        return isDeepStrictEqual(await withPlace(known, (old) => old.identify()), here);
     } catch (error) {
-        await release(session, inputs.owner, fresh);
+        if (isUnreached(known, error)) return false;
         throw error;
     }
-    return { ...inputs, handlers };
 }
 
-async function register(
-    session: HostSession,
-    { owner, emulators }: Inputs,
-    platform: string,
-    { handler, line, interpreter }: HandlerPlan & { ours: true },
-): Promise<void> {
-    const source = emulators[platform];
-    const fetched = source
-        ? { URL: source.url, SHA256: source.sha256, EMULATOR: interpreter }
-        : { URL: "", SHA256: "", EMULATOR: "" };
-    await session.run(emulationScript("put", { HANDLER: handler, LINE: line, OWNER: owner, ...fetched }), {
-        what: `registering ${handler}`,
-        next: NEXT,
-    });
-}
-
-/** @throws Error where a program of the platform, alone in its root file system, does not run. */
-async function prove(session: HostSession, platform: string, { handler, interpreter }: HandlerPlan): Promise<void> {
-    const { stdout, stderr } = await session.run(emulationScript("probe"), {
-        input: probeProgram(emulatedOf(platform)),
-        what: `running a program of ${platform}`,
-        next: NEXT,
-    });
-    if (stdout.trim() === `exit ${PROBE_EXIT_CODE}`) return;
-    throw new Error(
-        `${session.where}: a program of ${platform} does not run under ${handler} (${interpreter}): ` +
-            `${[stdout, stderr].map((text) => text.trim()).join(", ")}; is the emulator a static program for this host?`,
-    );
-}
-
-/** Takes the owner's name off the handlers of ours. */
-async function release(session: HostSession, owner: string, handlers: HandlerState[]): Promise<void> {
-    const names = new Set(handlers.filter(({ ours }) => ours).map(({ handler }) => handler));
-    for (const name of names)
-        await session.run(emulationScript("remove", { HANDLER: name, OWNER: owner }), {
-            what: `removing ${name}`,
-            next: NEXT,
+/** Takes our name off the handlers of a host that is left; one that can't be reached is told: it would hold up its successor for ever. */
+async function leave(known: State): Promise<void> {
+    let isReached = false;
+    try {
+        await withPlace(known, async (place) => {
+            if (known.docker) await place.identify();
+            isReached = true;
+            await place.release(known.owner, oursOf(known.handlers));
         });
+    } catch (error) {
+        // A connection that broke later is tried again by the next update.
+        if (isReached || !isUnreached(known, error)) throw error;
+        progress(`${nameOf(known)} could not be reached; its emulators are left there: ${error.message}`, true);
+    }
 }
-
-const idOf = ({ ssh, owner }: Inputs) => `${ssh ? `${ssh.host}/` : ""}${owner}`;
 
 export const operations = defineOperations<Inputs, State>({
     replaceOn: ["owner"],
     async create(inputs) {
-        return { id: idOf(inputs), outs: await withHost(inputs.ssh, (session) => put(session, inputs)) };
+        return { id: idOf(inputs), outs: await withPlace(inputs, (place) => put(place, inputs)) };
     },
     async changes(known, inputs) {
         // No host said any more is this machine: a change, too.
-        const changed = changedInputs(known, { ssh: undefined, ...inputs });
+        const changed = changedInputs(known, { ssh: undefined, docker: undefined, ...inputs });
         if (changed.length > 0 || isUnknown(inputs)) return changed;
-        const planned = await withHost(inputs.ssh, (session) => plans(session, inputs));
-        const isSame = planned.every(([platform, plan]) => {
-            const before = known.handlers[platform];
-            return before?.handler === plan.handler && before.ours === plan.ours && (!plan.ours || plan.inPlace);
-        });
-        return isSame ? [] : ["handlers"];
+        const isInPlace = await withPlace(inputs, (place) => place.isInPlace(inputs, known.handlers));
+        return isInPlace ? [] : ["handlers"];
     },
     async update(known, inputs) {
-        const outs = await withHost(inputs.ssh, (session) => put(session, inputs));
-        const isOther = known.ssh?.host !== inputs.ssh?.host || known.ssh?.port !== inputs.ssh?.port;
-        const used = new Set(
-            isOther ? [] : Object.values(outs.handlers).flatMap((one) => (one.ours ? [one.handler] : [])),
-        );
-        const left = Object.values(known.handlers).filter(({ handler }) => !used.has(handler));
-        // With today's key, where it is the same host.
-        await withHost(isOther ? known.ssh : inputs.ssh, (session) => release(session, known.owner, left));
-        return outs;
+        return withPlace(inputs, async (place) => {
+            const isSame = await isSameHost(known, inputs, place);
+            const outs = await put(place, inputs);
+            if (isSame) {
+                const used = oursOf(outs.handlers);
+                const left = oursOf(known.handlers).filter((handler) => !used.includes(handler));
+                // By today's way in.
+                await place.release(known.owner, left);
+            } else await leave(known);
+            return outs;
+        });
     },
     async delete(known) {
-        await withHost(known.ssh, (session) => release(session, known.owner, Object.values(known.handlers)));
+        await withPlace(known, (place) => place.release(known.owner, oursOf(known.handlers)));
     },
 });

@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect, createServer as createPort, type Server as Port } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { freePort } from "../../drivers/daemon";
 import { withHost } from "../../drivers/host-session";
+import { listenToProgress } from "../../drivers/progress";
 import { operations } from "../../resources/binfmt-handlers/operations";
 import { BareHost } from "../support/bare-host";
 
@@ -13,6 +15,8 @@ const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex
 const NO_EMULATOR = Buffer.from("#!/bin/sh\nexit 3\n");
 
 const host = new BareHost();
+/** Another one, which looks like a copy of the first: its disk was the same, and so is its board. */
+const copy = new BareHost();
 let mirror: Server;
 let served = 0;
 
@@ -21,10 +25,12 @@ beforeAll(async () => {
         served++;
         response.end(request.url === "/qemu" ? EMULATOR : NO_EMULATOR);
     }).listen(0, "127.0.0.1");
+    // One after the other: two that ask at once may be told the same free port.
     await host.open(await freePort(), { emulation: true });
+    await copy.open(await freePort(), { emulation: true });
 });
 afterAll(async () => {
-    await host.close();
+    await Promise.all([host.close(), copy.close()]);
     mirror.close();
 });
 
@@ -150,6 +156,77 @@ describe("emulation on a host over SSH", () => {
     ])("refuses %s and leaves nothing behind", async (_what, changed, message) => {
         await expect(operations.create(inputs(changed()))).rejects.toThrow(message);
         expect(await traces()).toBe("");
+    });
+});
+
+describe("a host that is reached elsewhere", () => {
+    /** Another way to the host's SSH server, as another name or port is. */
+    let way: Port;
+    beforeAll(async () => {
+        way = createPort((socket) => {
+            const there = connect(host.ssh.port, "127.0.0.1");
+            socket.on("error", () => there.destroy()).pipe(there);
+            there.on("error", () => socket.destroy()).pipe(socket);
+        }).listen(0, "127.0.0.1");
+        await once(way, "listening");
+    });
+    afterAll(() => void way.close());
+    const identity = "echo 11111111111111111111111111111111 >/etc/machine-id";
+    beforeEach(() => Promise.all([host, copy].map((one) => one.shell(`${reset}; ${identity}`))));
+    const renamed = () => inputs({ ssh: { ...host.ssh, port: (way.address() as AddressInfo).port } });
+    const FILE = "/var/lib/buildfleet-emulation/buildfleet-aarch64/shop-dev-room";
+    /** Changes when the handler is registered anew, and when the owner's name is. */
+    const trace = () =>
+        shell(
+            `stat -c '%i %y' /proc/sys/fs/binfmt_misc/buildfleet-aarch64 /etc/binfmt.d/buildfleet-aarch64.conf ${FILE}`,
+        );
+
+    it("is the same one: nothing on it is touched, though its old address leads nowhere", async () => {
+        const { outs } = await operations.create(inputs());
+        expect(outs.machine).toMatch(/^[0-9a-f]{64}$/);
+        const before = await trace();
+        const gone = { ...outs, ssh: { ...host.ssh, port: 9 } };
+        expect(await operations.diff("", gone, renamed())).toMatchObject({ changes: true, replaces: [] });
+        const said: string[] = [];
+        const stop = listenToProgress((line) => said.push(line));
+        const { outs: same } = await operations.update("", gone, renamed());
+        stop();
+        expect(said).toEqual([]);
+        expect(await trace()).toBe(before);
+        expect(await operations.diff("", same, renamed())).toMatchObject({ changes: false });
+        await operations.delete("", same);
+        expect(await traces()).toBe("");
+    });
+
+    it("is known by its old address where the state is of an older release, which shows no change by itself", async () => {
+        const { machine: _, ...older } = (await operations.create(inputs())).outs;
+        expect(await operations.diff("", older, inputs())).toMatchObject({ changes: false });
+        const before = await trace();
+        const { outs } = await operations.update("", older, renamed());
+        expect(await trace()).toBe(before);
+        expect(outs.machine).toMatch(/^[0-9a-f]{64}$/);
+    });
+
+    it.each<[string, string]>([
+        ["another one", "echo 0123456789abcdef0123456789abcdef >/etc/machine-id"],
+        ["a copy that says the same of itself", "true"],
+    ])("is %s: its handlers are put there, and the old one's go", async (_what, prepare) => {
+        await copy.shell(prepare);
+        const { outs } = await operations.create(inputs());
+        const { outs: moved } = await operations.update("", outs, inputs({ ssh: copy.ssh }));
+        expect(await traces()).toBe("");
+        expect(await copy.shell("ls /proc/sys/fs/binfmt_misc | grep buildfleet")).toBe("buildfleet-aarch64");
+        expect(await operations.diff("", moved, inputs({ ssh: copy.ssh }))).toMatchObject({ changes: false });
+    });
+
+    it("is another one, and the old one is dead: that is told, and holds up nobody", async () => {
+        const { outs } = await operations.create(inputs({ ssh: copy.ssh }));
+        const said: string[] = [];
+        const stop = listenToProgress((line) => said.push(line));
+        const dead = { ...outs, machine: "of another", ssh: { ...host.ssh, port: 9 } };
+        await operations.update("", dead, inputs({ ssh: copy.ssh }));
+        stop();
+        expect(said.join("\n")).toContain("could not be reached; its emulators are left there");
     });
 });
 

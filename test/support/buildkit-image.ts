@@ -21,12 +21,32 @@ export async function pushBuildkitImage(
     registry: string,
     { repository = "moby/buildkit", tag = "v0.33.1", label = "" } = {},
 ): Promise<string> {
-    const layer = buildLayer();
+    const layer = layerOf((copy) => {
+        for (const tool of ["buildkitd", "buildctl", "runc"]) copy(findTool(tool), `usr/bin/${tool}`);
+        for (const library of librariesOf(findTool("runc"))) copy(library, library);
+    });
+    const config = { Env: ["PATH=/usr/bin"], Entrypoint: ["buildkitd"], Labels: { label } };
+    await pushLayer(registry, repository, tag, layer, config);
+    return `${registry}/${repository}:${tag}`;
+}
+
+/**
+ * Pushes an image of this machine's architecture and one layer to a plain-HTTP registry.
+ *
+ * @returns its digest
+ */
+export async function pushLayer(
+    registry: string,
+    repository: string,
+    tag: string,
+    layer: Buffer,
+    settings: object,
+): Promise<string> {
     const config = Buffer.from(
         JSON.stringify({
             architecture: process.arch === "arm64" ? "arm64" : "amd64",
             os: "linux",
-            config: { Env: ["PATH=/usr/bin"], Entrypoint: ["buildkitd"], Labels: { label } },
+            config: settings,
             rootfs: { type: "layers", diff_ids: [sha256(layer)] },
         }),
     );
@@ -43,14 +63,14 @@ export async function pushBuildkitImage(
             }),
         );
         await client.putManifest(repository, tag, mediaTypes.ociManifest, manifest);
+        return sha256(manifest);
     } finally {
         await client.close();
     }
-    return `${registry}/${repository}:${tag}`;
 }
 
-/** A tar of the image's file system; the same bytes each time. */
-function buildLayer(): Buffer {
+/** A tar of a file system with what `fill` copies into it from this machine's; the same bytes each time. */
+export function layerOf(fill: (copy: (from: string, to: string) => void, root: string) => void): Buffer {
     const root = mkdtempSync(join(tmpdir(), "buildkit-image-"));
     try {
         const copy = (from: string, to: string) => {
@@ -58,8 +78,7 @@ function buildLayer(): Buffer {
             copyFileSync(realpathSync(from), join(root, to));
         };
         for (const folder of ["etc", "tmp", "run", "var/lib"]) mkdirSync(join(root, folder), { recursive: true });
-        for (const tool of ["buildkitd", "buildctl", "runc"]) copy(findTool(tool), `usr/bin/${tool}`);
-        for (const library of librariesOf(findTool("runc"))) copy(library, library);
+        fill(copy, root);
         const same = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"];
         return execFileSync("tar", ["--create", ...same, "--directory", root, "."], { maxBuffer: 512 * 1024 * 1024 });
     } finally {
@@ -68,7 +87,7 @@ function buildLayer(): Buffer {
 }
 
 /** Paths of the shared libraries, the loader among them. */
-function librariesOf(binary: string): string[] {
+export function librariesOf(binary: string): string[] {
     const listed = execFileSync("ldd", [binary], { encoding: "utf8" });
     const paths = [...listed.matchAll(/(\/\S+)\s+\(0x/g)].map(([, path = ""]) => path);
     if (paths.length === 0) throw new Error(`ldd names no library of ${basename(binary)}:\n${listed}`);

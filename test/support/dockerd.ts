@@ -43,6 +43,12 @@ export interface DockerContainer {
 }
 
 /**
+ * Handlers of binfmt_misc are a user namespace's own (Linux 6.7), so those of its containers are not this machine's. The network is
+ * the user namespace's, too: the daemon visits those of its containers, and could not come back into one of somebody else's.
+ */
+const OWN_HANDLERS = 'ip link set lo up; mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc; exec "$0" "$@"';
+
+/**
  * The distribution's Docker daemon, on a socket and with a root of its own. It lives in a PID and a mount namespace: whoever
  * ends it, however, ends its containers, and no mount of it is left.
  */
@@ -62,8 +68,13 @@ export class Dockerd {
         return `unix://${this.socket}`;
     }
 
-    /** Needs root. @throws when it is not installed, or does not answer; the message has its log. */
-    static async start(): Promise<Dockerd> {
+    /**
+     * Needs root.
+     *
+     * @param emulation whether it has handlers of binfmt_misc of its own, and then a network of its own; default this machine's
+     * @throws when it is not installed, or does not answer; the message has its log.
+     */
+    static async start({ emulation = false } = {}): Promise<Dockerd> {
         const binary = findTool("dockerd");
         const folder = mkdtempSync(join(tmpdir(), "dockerd-test-"));
         const runtime = join(folder, "runtime");
@@ -85,7 +96,18 @@ export class Dockerd {
         };
         const args = Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
         const namespaces = ["--pid", "--mount", "--fork", "--kill-child", "--mount-proc"];
-        const child = spawn("setpriv", ["--pdeathsig", "KILL", "unshare", ...namespaces, binary, ...args], {
+        const command = [binary, ...args];
+        if (emulation) {
+            namespaces.push("--net", "--user", "--map-users=0,0,65536", "--map-groups=0,0,65536");
+            // unshare leaves the maps to these programs, which are another package's and ask for a list of who may do so.
+            for (const map of ["uid", "gid"])
+                writeFileSync(join(folder, `new${map}map`), `#!/bin/sh\necho "$2 $3 $4" >/proc/$1/${map}_map\n`, {
+                    mode: 0o755,
+                });
+            command.unshift("sh", "-euc", OWN_HANDLERS);
+        }
+        const child = spawn("setpriv", ["--pdeathsig", "KILL", "unshare", ...namespaces, ...command], {
+            env: { ...process.env, PATH: `${folder}:${process.env.PATH}` },
             stdio: ["ignore", "pipe", "pipe"],
         });
         let log = "";
@@ -114,6 +136,16 @@ export class Dockerd {
     /** The docker CLI against this daemon. */
     docker(...args: string[]): string {
         return execFileSync("/usr/bin/docker", ["--host", this.endpoint, ...args], { encoding: "utf8" });
+    }
+
+    /** A command line that runs where a daemon with `emulation` does, with its mounts and rights. */
+    inside(command: string[]): [string, string[]] {
+        return ["nsenter", ["--target", `${this.pid()}`, "--user", "--mount", "--net", "--", ...command]];
+    }
+
+    /** What a script prints that runs there. */
+    shell(script: string): string {
+        return execFileSync(...this.inside(["sh", "-euc", script]), { encoding: "utf8" }).trim();
     }
 
     /** Asks the API; nothing where it says 404. */
