@@ -66,7 +66,7 @@ const network = text('"host", "bridge", "none" or the name of a Docker network',
 
 const LEAST_MEMORY = "64 MiB";
 
-const memory = text<Size>(sizeExpected, (value) => {
+export const memory = text<Size>(sizeExpected, (value) => {
     if (parseSize(value) < parseSize(LEAST_MEMORY)) {
         throw new FormatError(`${value} is too little for BuildKit`, `at least "${LEAST_MEMORY}"`);
     }
@@ -80,7 +80,7 @@ const memorySwap = text<Size | "unlimited">(`${sizeExpected}, or "unlimited"`, (
 
 const cpusExpected = "a number of CPUs from 0.01 to 4096, such as 1.5";
 
-const cpus = leaf<number>(cpusExpected, (value): Fault | undefined => {
+export const cpus = leaf<number>(cpusExpected, (value): Fault | undefined => {
     if (typeof value !== "number") return { found: kindOf(value), expected: cpusExpected, wrongKind: true };
     return value >= 0.01 && value <= 4096 ? undefined : { found: `${value} is out of range`, expected: cpusExpected };
 });

@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { cpus, memory } from "./docker-host-settings";
 import { scan } from "./gate-settings";
 import { platform, platformIdentity, tag, unshown } from "./leaves";
 import { Platform } from "./platform";
@@ -71,6 +72,8 @@ export function localSettings({ now = new Date() }: { now?: Date } = {}) {
         image: image.prefault({}).describe("The image that is released"),
         scan: scan(now).prefault({}).describe("What the scan of each platform refuses; `false` switches it off"),
         maxParallelism: whole({ min: 1, max: 256 }).default(4).describe("Build steps at a time on each node"),
+        memory: memory.optional().describe("The most memory that a node and its build steps take; no limit when unset"),
+        cpus: cpus.optional().describe("The most CPU time that they take, in CPUs; no limit when unset"),
         stateFolder: text("a folder").default(".buildfleet").describe("Where everything that `up` makes is kept"),
     }).superRefine(checkNodes, always);
 }

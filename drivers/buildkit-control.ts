@@ -46,7 +46,9 @@ const DEFINITION = {
                                         EarlyExit: field(3, "bool"),
                                     },
                                 },
-                                BuildHistoryEvent: { fields: { record: field(2, "BuildHistoryRecord") } },
+                                BuildHistoryEvent: {
+                                    fields: { type: field(1, "int32"), record: field(2, "BuildHistoryRecord") },
+                                },
                                 BuildHistoryRecord: {
                                     fields: {
                                         Ref: field(1, "string"),

@@ -18,14 +18,6 @@ export interface ClientCertificate {
     privateKey: string;
 }
 
-/** A builder as buildx's store has it: one name, one pinned remote node. */
-export interface RegisteredBuilder {
-    name: string;
-    endpoint: string;
-    platforms: string[];
-    driverOptions: Record<string, string>;
-}
-
 export interface Registration {
     name: string;
     /** `linux/arm64` */
@@ -69,24 +61,38 @@ export function readCertificate(name: string): ClientCertificate | undefined {
     }
 }
 
-/** The store's entry of a builder, or nothing where it has none or the entry is unreadable. */
-export function readBuilder(name: string): RegisteredBuilder | undefined {
+/** A builder's only node as the store has it. */
+export interface StoredNode {
+    name: string;
+    endpoint: string;
+    platforms: string[];
+    driverOptions: Record<string, string>;
+    /** Names of the files that the driver is given. */
+    files: string[];
+}
+
+/** The only node of a builder of one driver; nothing for a builder of another one, or of several nodes, or an unreadable entry. */
+export function readNode(builder: string, driver: "remote" | "docker-container"): StoredNode | undefined {
     try {
-        const entry = JSON.parse(readFileSync(join(storeFolder(), "instances", name), "utf8"));
+        const entry = JSON.parse(readFileSync(join(storeFolder(), "instances", builder), "utf8"));
         const [node, ...others] = entry.Nodes;
-        if (others.length > 0 || entry.Driver !== "remote") return undefined;
+        if (others.length > 0 || entry.Driver !== driver) return undefined;
         return {
-            name: entry.Name,
+            name: node.Name,
             endpoint: node.Endpoint,
             platforms: (node.Platforms ?? []).map((p: { os: string; architecture: string; variant?: string }) =>
                 [p.os, p.architecture, p.variant].filter(Boolean).join("/"),
             ),
             driverOptions: node.DriverOpts ?? {},
+            files: Object.keys(node.Files ?? {}),
         };
     } catch {
         return undefined;
     }
 }
+
+/** The node of a builder with the remote driver. */
+export const readBuilder = (name: string) => readNode(name, "remote");
 
 /**
  * Registers one pinned remote node under a name, or points the name at another node. An entry that is not ours to

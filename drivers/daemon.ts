@@ -76,12 +76,15 @@ export async function startDaemon(spec: {
     env: Record<string, string>;
     pidFile: string;
     logFile: string;
+    /** Words before the command that become it; see core/limits. */
+    through?: string[];
 }): Promise<Daemon> {
     mkdirSync(dirname(spec.logFile), { recursive: true });
     const log = openSync(spec.logFile, "a", 0o600);
     try {
         const script = 'echo "$$" > "$0"; exec "$@"';
-        const child = spawn("/bin/sh", ["-c", script, spec.pidFile, findTool(spec.command), ...spec.args], {
+        const words = [...(spec.through ?? []), findTool(spec.command), ...spec.args];
+        const child = spawn("/bin/sh", ["-c", script, spec.pidFile, ...words], {
             cwd: spec.cwd,
             env: { ...inherited(), ...spec.env },
             detached: true,

@@ -3,49 +3,20 @@ import { join } from "node:path";
 import { containerOf, type DockerBuilderPlan, driverOption, planDockerBuilder } from "../core/docker-host";
 import type { DockerHostSettings } from "../core/docker-host-settings";
 import type { BuildkitEndpoint } from "./buildkit";
-import { forgetBuilder, storeFolder } from "./buildx";
+import { forgetBuilder, readNode, storeFolder } from "./buildx";
 import { dialContainer } from "./docker-host";
 import { writeFileAtomic } from "./files";
 import { run } from "./process";
 import { whileWorking } from "./progress";
 import { inTemporaryFolder } from "./temporary-folder";
 
-/** A builder of buildx's docker-container driver as the store has it. */
-export interface DockerBuilder {
-    /** The node's name, from which the driver makes the container's. */
-    instance: string;
-    /** The Docker daemon's. */
-    endpoint: string;
-    platforms: string[];
-    driverOptions: Record<string, string>;
-    /** Names of what the driver puts into the container. */
-    files: string[];
-}
-
-/** The store's entry of a builder with one node of the docker-container driver; nothing for any other, or an unreadable one. */
-export function readDockerBuilder(name: string): DockerBuilder | undefined {
-    try {
-        const entry = JSON.parse(readFileSync(join(storeFolder(), "instances", name), "utf8"));
-        const [node, ...others] = entry.Nodes;
-        if (others.length > 0 || entry.Driver !== "docker-container") return undefined;
-        return {
-            instance: node.Name,
-            endpoint: node.Endpoint,
-            platforms: (node.Platforms ?? []).map((p: { os: string; architecture: string; variant?: string }) =>
-                [p.os, p.architecture, p.variant].filter(Boolean).join("/"),
-            ),
-            driverOptions: node.DriverOpts ?? {},
-            files: Object.keys(node.Files ?? {}),
-        };
-    } catch {
-        return undefined;
-    }
-}
+/** The node of a builder with the docker-container driver, which makes the container's name of the node's. */
+export const readDockerBuilder = (name: string) => readNode(name, "docker-container");
 
 /** The way to the BuildKit of a registered builder; nothing for one of another driver. */
 export function dockerBuildkit(name: string): BuildkitEndpoint | undefined {
     const entry = readDockerBuilder(name);
-    return entry && { endpoint: entry.endpoint, command: dialContainer(entry.endpoint, containerOf(entry.instance)) };
+    return entry && { endpoint: entry.endpoint, command: dialContainer(entry.endpoint, containerOf(entry.name)) };
 }
 
 /** Names of the builders in this machine's store that are on one container. */
@@ -54,7 +25,7 @@ export function dockerBuildersOn(endpoint: string, instance: string): string[] {
     const names = existsSync(folder) ? readdirSync(folder) : [];
     return names.filter((name) => {
         const entry = readDockerBuilder(name);
-        return entry?.endpoint === endpoint && entry.instance === instance;
+        return entry?.endpoint === endpoint && entry.name === instance;
     });
 }
 
@@ -110,7 +81,7 @@ export async function registerDockerBuilder(registration: DockerRegistration): P
 }
 
 /** What to set where the Docker daemon could not get BuildKit's image; Docker's own words tell which it is. */
-function imageAdvice(said: string, image = "BuildKit's image"): string | undefined {
+export function imageAdvice(said: string, image = "BuildKit's image"): string | undefined {
     const registry = image.split("/")[0];
     if (/server gave HTTP response to HTTPS client/.test(said))
         return `add "${registry}" to insecure-registries in that host's /etc/docker/daemon.json and restart Docker there`;

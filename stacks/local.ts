@@ -7,10 +7,8 @@ import { imageArgs, outputsOfImage } from "./released";
 
 /** A registry, a fleet and one image, all on this machine. */
 export async function local(settings: unknown): Promise<Record<string, unknown>> {
-    const { registry, nodes, emulation, image, scan, maxParallelism, stateFolder } = parseLocalSettings(
-        "buildfleet:settings",
-        settings,
-    );
+    const parsed = parseLocalSettings("buildfleet:settings", settings);
+    const { registry, nodes, emulation, image, scan, maxParallelism, memory, cpus, stateFolder } = parsed;
     const localRegistry = new LocalRegistry("registry", {
         port: registry.port,
         storage: registry.storage ?? join(stateFolder, "registry"),
@@ -21,6 +19,8 @@ export async function local(settings: unknown): Promise<Record<string, unknown>>
         nodes,
         registries: localRegistry.nodeSettings,
         maxParallelism,
+        ...(memory === undefined ? {} : { memory }),
+        ...(cpus === undefined ? {} : { cpus }),
         folder: join(stateFolder, "fleet"),
     });
     const key = new SigningKey("signing-key");

@@ -5,7 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { projectRoot } from "./setup/context.mjs";
 
-for (const part of ["host", "emulation", "registry-server"]) {
+for (const part of ["host", "emulation", "limits", "registry-server"]) {
     copy(join(projectRoot, "core", part, "files"), join(projectRoot, "dist", "core", part, "files"));
 }
 

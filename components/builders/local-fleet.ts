@@ -1,7 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
 import { buildkitdToml } from "../../core/buildkitd-toml";
+import { checkLimits, type LimitSettings, limitsOf } from "../../core/limits";
 import { type NodeRegistrySettings, nodeRegistries } from "../../core/node-registries";
 import { Platform } from "../../core/platform";
+import type { Size } from "../../core/size";
 import type { BuilderClient, BuilderNode } from "../../resources/buildx-builder";
 import { Certificate } from "../../resources/certificate";
 import { CertificateAuthority } from "../../resources/certificate-authority";
@@ -21,6 +23,10 @@ export interface LocalFleetArgs {
     maxParallelism?: pulumi.Input<number>;
     /** Builds at a time on each node, over all programs that use it; the others wait. Default no limit. */
     maxBuilds?: pulumi.Input<number>;
+    /** The most memory that a node and all its build steps take together, such as `"4 GiB"`; default no limit. */
+    memory?: Size;
+    /** The most CPU time that a node and all its build steps take together, in CPUs, such as 1.5; default no limit. */
+    cpus?: number;
     /** Folder for configuration, logs and caches, relative to the stack's program; default `.buildfleet/fleet/<name>`. */
     folder?: string;
     transform?: LocalFleetTransform;
@@ -34,7 +40,8 @@ export interface LocalFleetTransform {
 /**
  * BuildKit on this machine: one daemon per platform, each with a root, a port and a certificate of its own, which lets
  * in clients of the fleet's authority only. Needs root, `buildkitd` and `runc`. A platform of another architecture
- * is emulated, so images say `emulation: "allow"`.
+ * is emulated, so images say `emulation: "allow"`. `memory` and `cpus` are limits of the kernel's control groups, made by systemd,
+ * or by hand where there is none; a machine that has neither for them is refused.
  *
  * ```ts
  * const registry = new LocalRegistry("registry");
@@ -46,7 +53,10 @@ export class LocalFleet extends pulumi.ComponentResource implements Fleet {
     readonly client: pulumi.Output<pulumi.Unwrap<BuilderClient>>;
     readonly registries: pulumi.Output<Record<string, NodeRegistrySettings>>;
 
+    /** @throws SettingsError for limits that are none, before anything is declared. */
     constructor(name: string, args: LocalFleetArgs = {}, options?: pulumi.ComponentResourceOptions) {
+        const { memory, cpus } = args;
+        const limits = checkLimits(`LocalFleet ${JSON.stringify(name)}`, { memory, cpus }) as LimitSettings;
         super("buildfleet:index:LocalFleet", name, {}, options);
         const parent = { parent: this };
         const authority = new CertificateAuthority(`${name}-ca`, { commonName: `${name} builders` }, parent);
@@ -56,7 +66,7 @@ export class LocalFleet extends pulumi.ComponentResource implements Fleet {
             parent,
         );
         const nodes = nodeNames(args).map(({ node, platform }) => {
-            const process = createNode(`${name}-${node}`, node, name, args, authority, parent);
+            const process = createNode(`${name}-${node}`, node, name, { ...args, ...limits }, authority, parent);
             return {
                 name: node,
                 endpoint: pulumi.interpolate`tcp://${process.address}`,
@@ -112,6 +122,7 @@ function createNode(
         },
         parent,
     );
+    const limits = limitsOf(args);
     const folder = `${args.folder ?? `.buildfleet/fleet/${fleet}`}/${node}`;
     const process = {
         command: "buildkitd",
@@ -127,20 +138,21 @@ function createNode(
                 server.privateKey,
             ])
             .apply(([registries, maxParallelism, ca, certificate, privateKey]) => ({
-                ...configuration(registries, maxParallelism),
+                ...configuration(registries, maxParallelism, limits !== undefined),
                 "ca.pem": ca,
                 "cert.pem": certificate,
                 "key.pem": privateKey,
             })),
+        ...(limits ? { limits } : {}),
     };
     return new LocalProcess(resourceName, applyTransform(args.transform?.node, process), parent);
 }
 
 /**
- * `buildkitd.toml` and the files of registries that it names, by name. `{folder}`, `{data}`, `{socket}` and `{port}` are filled in
+ * `buildkitd.toml` and the files of registries that it names, by name. `{folder}`, `{data}`, `{socket}`, `{port}` and `{group}` are filled in
  * where the daemon is started.
  */
-function configuration(registries: Record<string, NodeRegistrySettings>, maxParallelism: number) {
+function configuration(registries: Record<string, NodeRegistrySettings>, maxParallelism: number, isLimited: boolean) {
     const { registry, files } = nodeRegistries(registries, "{folder}");
     const text = buildkitdToml({
         root: "{data}",
@@ -149,7 +161,11 @@ function configuration(registries: Record<string, NodeRegistrySettings>, maxPara
             address: ["tcp://127.0.0.1:65535"],
             tls: { cert: "{folder}/cert.pem", key: "{folder}/key.pem", ca: "{folder}/ca.pem" },
         },
-        worker: { maxParallelism, networkMode: "host", reservedSpace: "2 GB", maxUsedSpace: "60%", minFreeSpace: "5%" },
+        worker: {
+            ...{ maxParallelism, networkMode: "host", reservedSpace: "2 GB", maxUsedSpace: "60%", minFreeSpace: "5%" },
+            // Else runc puts the steps beside the daemon's group, where its limits do not reach.
+            ...(isLimited ? { defaultCgroupParent: "/{group}" } : {}),
+        },
         registry,
     });
     return {

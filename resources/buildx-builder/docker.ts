@@ -168,7 +168,7 @@ export function isRegistered(node: DockerNode, name: string, platform: string): 
     const { instance, options, files } = planOf(node.name, node.docker);
     const entry = readDockerBuilder(name);
     return (
-        entry?.instance === instance &&
+        entry?.name === instance &&
         entry.endpoint === node.endpoint &&
         entry.platforms.length === 1 &&
         entry.platforms.every((one) => Platform.parse(one).equals(Platform.parse(platform))) &&

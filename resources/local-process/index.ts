@@ -1,10 +1,14 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { Limits } from "../../core/limits";
 import { OperationsResource } from "../dynamic";
 
 export interface LocalProcessArgs {
     /** A tool's name (PATH, then the tool cache) or an absolute path. */
     command: pulumi.Input<string>;
-    /** Arguments; `{port}`, `{folder}`, `{data}` and `{socket}` (a path for a Unix socket) are filled in. One of them must name the folder. */
+    /**
+     * Arguments; `{port}`, `{folder}`, `{data}`, `{socket}` (a path for a Unix socket) and `{group}` (the control group of its
+     * `limits`) are filled in. One of them must name the folder.
+     */
     arguments: pulumi.Input<pulumi.Input<string>[]>;
     /** Environment beside the one it inherits; default none. */
     environment?: pulumi.Input<Record<string, pulumi.Input<string>>>;
@@ -22,6 +26,11 @@ export interface LocalProcessArgs {
     readinessPath?: pulumi.Input<string>;
     /** Seconds until it must be ready; default 30. */
     readinessSeconds?: pulumi.Input<number>;
+    /**
+     * The most that it and all it starts use together, enforced by a control group: a systemd scope, or a group that is made by
+     * hand where there is no systemd. Refused where neither can be. Default none.
+     */
+    limits?: pulumi.Input<Limits>;
 }
 
 /**

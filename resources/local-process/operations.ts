@@ -4,6 +4,8 @@ import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { type Limits, limitedCommand } from "../../core/limits";
+import { removeGroup } from "../../drivers/cgroup";
 import {
     type Daemon,
     daemonOf,
@@ -29,6 +31,8 @@ export interface Inputs {
     port: number;
     readinessPath: string;
     readinessSeconds: number;
+    /** Default none. */
+    limits?: Limits;
 }
 
 interface State extends Inputs, Daemon {
@@ -49,6 +53,7 @@ const paths = (inputs: Inputs) => {
         started: join(folder, "process.json"),
         log: join(folder, "process.log"),
         socket: socketPath(folder),
+        group: `buildfleet-${hashOf(folder)}.scope`,
     };
 };
 
@@ -58,13 +63,15 @@ const SOCKET_PATH_LIMIT = 107;
 function socketPath(folder: string): string {
     const path = join(folder, "process.sock");
     if (Buffer.byteLength(path) <= SOCKET_PATH_LIMIT) return path;
-    return join(tmpdir(), `buildfleet-${createHash("sha256").update(folder).digest("hex").slice(0, 16)}.sock`);
+    return join(tmpdir(), `buildfleet-${hashOf(folder)}.sock`);
 }
 
-const specificationOf = (inputs: Inputs, port: number) =>
-    createHash("sha256")
-        .update(JSON.stringify([inputs.command, inputs.arguments, inputs.environment, inputs.files, port]))
-        .digest("hex");
+const hashOf = (folder: string) => createHash("sha256").update(folder).digest("hex").slice(0, 16);
+
+function specificationOf({ command, arguments: args, environment, files, limits }: Inputs, port: number): string {
+    const parts = [command, args, environment, files, port, ...(limits ? [limits] : [])];
+    return createHash("sha256").update(JSON.stringify(parts)).digest("hex");
+}
 
 /** What an earlier run started in this folder and is still there, whether or not a state knows of it. */
 function left(inputs: Inputs): { daemon: Daemon; specification?: string; port?: number } | undefined {
@@ -126,7 +133,7 @@ async function awaitReady(inputs: Inputs, daemon: Daemon, port: number): Promise
 }
 
 async function start(inputs: Inputs, previousPort: number | undefined): Promise<State> {
-    const { folder, data, pid, started, log, socket } = paths(inputs);
+    const { folder, data, pid, started, log, socket, group } = paths(inputs);
     const found = left(inputs);
     if (found) {
         const port = found.port ?? 0;
@@ -150,22 +157,31 @@ async function start(inputs: Inputs, previousPort: number | undefined): Promise<
             .replaceAll("{port}", String(port))
             .replaceAll("{folder}", folder)
             .replaceAll("{data}", data)
-            .replaceAll("{socket}", socket);
+            .replaceAll("{socket}", socket)
+            .replaceAll("{group}", group);
     for (const [name, content] of Object.entries(inputs.files))
         writeFileAtomic(join(folder, name), fill(content), 0o600);
-    const daemon = await startDaemon({
-        command: inputs.command,
-        args: inputs.arguments.map(fill),
-        cwd: folder,
-        env: inputs.environment,
-        pidFile: pid,
-        logFile: log,
-    });
-    const specification = specificationOf(inputs, port);
-    writeFileAtomic(started, JSON.stringify({ startedAt: daemon.startedAt, specification, port }), 0o600);
-    await awaitReady(inputs, daemon, port);
-    // The shell that wrote the pid file has become the command by now, under the same pid and start.
-    return state(inputs, daemonOf(daemon.pid) ?? daemon, port);
+    // What one that was killed has left: its limits may be others.
+    await removeGroup(group);
+    try {
+        const daemon = await startDaemon({
+            command: inputs.command,
+            args: inputs.arguments.map(fill),
+            cwd: folder,
+            env: inputs.environment,
+            pidFile: pid,
+            logFile: log,
+            ...(inputs.limits ? { through: limitedCommand(group, inputs.limits) } : {}),
+        });
+        const specification = specificationOf(inputs, port);
+        writeFileAtomic(started, JSON.stringify({ startedAt: daemon.startedAt, specification, port }), 0o600);
+        await awaitReady(inputs, daemon, port);
+        // The shell that wrote the pid file has become the command by now, under the same pid and start.
+        return state(inputs, daemonOf(daemon.pid) ?? daemon, port);
+    } catch (error) {
+        await removeGroup(group);
+        throw error;
+    }
 }
 
 function state(inputs: Inputs, daemon: Daemon, port: number): State {
@@ -184,7 +200,8 @@ export const operations = defineOperations<Inputs, State>({
         return { id: inputs.folder, outs: await start(inputs, undefined) };
     },
     async changes(known, inputs) {
-        const changed = changedInputs(known, inputs, ["readinessSeconds", "keepData"]);
+        // No limits said any more are none: a change, too.
+        const changed = changedInputs(known, { limits: undefined, ...inputs }, ["readinessSeconds", "keepData"]);
         return isAlive(known) ? changed : [...changed, "pid"];
     },
     async update(known, inputs) {
@@ -197,10 +214,11 @@ export const operations = defineOperations<Inputs, State>({
         return known;
     },
     async delete(known) {
-        const { folder, data, socket } = paths(known);
+        const { folder, data, socket, group } = paths(known);
         const found = left(known);
         if (found) await stopDaemon(found.daemon);
         if (isAlive(known)) await stopDaemon(known);
+        await removeGroup(group);
         if (!known.keepData) {
             await unmountBelow(data);
             rmSync(data, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { LocalFleet, type LocalFleetArgs, LocalRegistry, type LocalRegistryArgs } from "../../index";
+import { LocalFleet, type LocalFleetArgs, LocalRegistry, type LocalRegistryArgs, SettingsError } from "../../index";
 import { declare, find, inventory } from "../support/declared";
 
 const declareFleet = (args?: LocalFleetArgs) =>
@@ -91,6 +91,21 @@ describe("LocalFleet", () => {
         const { resources } = await declareFleet();
         expect(find(resources, "builders-ca").secretOutputs).toEqual(["privateKey"]);
         expect(find(resources, "builders-client").secrets).toEqual(["authority"]);
+    });
+
+    it("limits what a node and its steps take, where it is asked to, and says nothing of it elsewhere", async () => {
+        const limited = await declareFleet({ memory: "4 GiB", cpus: 1.5 });
+        for (const node of ["amd64", "arm64"]) {
+            const { limits, files } = find(limited.resources, `builders-${node}`).inputs;
+            expect(limits).toEqual({ memory: 4 * 2 ** 30, cpus: 1.5 });
+            expect(files["buildkitd.toml"]).toContain('defaultCgroupParent = "/{group}"');
+        }
+        const { inputs } = find((await declareFleet()).resources, "builders-amd64");
+        expect(inputs).not.toHaveProperty("limits");
+        expect(inputs.files["buildkitd.toml"]).not.toMatch(/cgroup/i);
+        const refused = await declareFleet({ memory: "1 MiB", cpus: 0 }).catch((error) => error);
+        expect(refused).toBeInstanceOf(SettingsError);
+        expect(refused.message).toMatch(/memory: 1 MiB is too little.*cpus: 0 is out of range/s);
     });
 
     it("transform has the last word on nodes", async () => {

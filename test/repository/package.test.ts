@@ -37,7 +37,7 @@ describe("the package", () => {
         ]);
         const others = files.filter((path) => path.startsWith("dist/") && !/\.(d\.ts|js)$/.test(path));
         // Scripts and units that a builder gets, as they are.
-        const carried = ["host", "emulation", "registry-server"]
+        const carried = ["host", "emulation", "limits", "registry-server"]
             .map((name) => join(CHECKOUT, "core", name, "files"))
             .flatMap((folder) => readdirSync(folder, { recursive: true, withFileTypes: true }))
             .filter((entry) => entry.isFile())

@@ -1,37 +1,7 @@
 import { type Client, credentials, loadPackageDefinition } from "@grpc/grpc-js";
-import { fromJSON } from "@grpc/proto-loader";
+import { CONTROL } from "../../drivers/buildkit-control";
 
-const field = (id: number, type: string) => ({ id, type });
-const CONTROL = {
-    nested: {
-        moby: {
-            nested: {
-                buildkit: {
-                    nested: {
-                        v1: {
-                            nested: {
-                                Control: {
-                                    methods: {
-                                        ListenBuildHistory: {
-                                            requestType: "BuildHistoryRequest",
-                                            responseType: "BuildHistoryEvent",
-                                            responseStream: true,
-                                        },
-                                    },
-                                },
-                                BuildHistoryRequest: { fields: { ActiveOnly: field(1, "bool") } },
-                                BuildHistoryEvent: {
-                                    fields: { type: field(1, "int32"), record: field(2, "BuildHistoryRecord") },
-                                },
-                                BuildHistoryRecord: { fields: { Ref: field(1, "string") } },
-                            },
-                        },
-                    },
-                },
-            },
-        },
-    },
-};
+/** BuildHistoryEventType in control.proto. */
 const STARTED = 0;
 
 /** What a BuildKit daemon says of the builds that it runs, from its own events, from now on. */
@@ -45,10 +15,8 @@ export class ActiveBuilds {
     private error: Error | undefined;
 
     constructor(endpoint: string, tls?: { ca: string; certificate: string; privateKey: string; serverName: string }) {
-        const api = loadPackageDefinition(
-            fromJSON(CONTROL as unknown as Parameters<typeof fromJSON>[0], { keepCase: true, defaults: true }),
-            // biome-ignore lint/suspicious/noExplicitAny: made from the definition above
-        ) as any;
+        // biome-ignore lint/suspicious/noExplicitAny: made from a definition
+        const api = loadPackageDefinition(CONTROL) as any;
         this.client = new api.moby.buildkit.v1.Control(
             endpoint.replace("tcp://", ""),
             tls
