@@ -1,10 +1,12 @@
 import { z } from "zod";
 import { sha256 } from "./artifact-leaves";
 import { parseCidr } from "./cidr";
+import { INSTANCE } from "./host/names";
 import { buildkitVersion, diskSpace, durationWithin, platform, platformIdentity, registryFault } from "./leaves";
+import { BUILD_NETWORK, checkHosts } from "./managed-fleet-checks";
 import { FormatError } from "./problems";
 import { always, choice, flag, late, report, secretText, text, whole } from "./schema";
-import { fields, isTable, list, table } from "./schema-tables";
+import { fields, list, table } from "./schema-tables";
 import { checkSettings } from "./settings";
 import { parseSize, type Size } from "./size";
 import { sshSettings } from "./ssh-settings";
@@ -40,7 +42,17 @@ const archiveUrl = text('an address such as "http://mirror.room/buildkit.tar.gz"
     return value;
 });
 
-const cidr = text("IPv4 addresses such as 198.18.0.0/16", (value) => parseCidr(value).text);
+const cidrExpected = "IPv4 addresses such as 198.18.0.0/16";
+const cidr = text(cidrExpected, (value) => {
+    if (parseCidr(value).family !== 4) throw new FormatError(`${quote(value)} is IPv6`, cidrExpected);
+    return value;
+});
+
+const instanceExpected = 'up to 12 letters and digits, such as "team2"';
+const instance = text(instanceExpected, (value) => {
+    if (!INSTANCE.test(value)) throw new FormatError(`${quote(value)} is not an instance's name`, instanceExpected);
+    return value;
+});
 
 const hostName = (name: string) =>
     /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(name)
@@ -58,6 +70,10 @@ const host = fields({
     maxBuilds: whole({ min: 1, max: 1000 }).optional().describe("Builds at a time; no limit when unset"),
     memory: memory.optional().describe("The most that BuildKit and its build steps use; no limit when unset"),
     cpus: cpus.optional().describe("The cores that BuildKit and its build steps use; no limit when unset"),
+    instance: instance.optional().describe("Of several builders on one machine, this one's name"),
+    port: whole({ min: 1024, max: 65_535 }).optional().describe("On which BuildKit answers clients; 8372 when unset"),
+    buildNetwork: cidr.optional().describe("In place of the fleet's"),
+    rootless: flag().optional().describe("Whether BuildKit runs as a user of its own; as root when unset"),
 });
 
 const pem = text("PEM");
@@ -100,7 +116,7 @@ export const managedFleetSettings = () =>
         drain: fields({
             timeout: durationWithin("10 seconds", "2 hours").default("15 minutes").describe("For running builds"),
         }).prefault({}),
-        buildNetwork: cidr.default("198.18.0.0/16").describe("Addresses of the build steps' containers"),
+        buildNetwork: cidr.default(BUILD_NETWORK).describe("Addresses of the build steps' containers"),
     }).superRefine(checkHosts, always);
 
 /** A ManagedFleet's arguments after the check, defaults filled in. */
@@ -115,31 +131,4 @@ export type ManagedFleetSettings = z.output<ReturnType<typeof managedFleetSettin
 export function checkManagedFleetSettings(subject: string, value: unknown): ManagedFleetSettings {
     const schema = managedFleetSettings() as z.ZodType<ManagedFleetSettings>;
     return checkSettings(subject, schema, value) as ManagedFleetSettings;
-}
-
-/** Two of a fleet on one machine would undo each other's work, and each architecture needs its archive. */
-function checkHosts(value: unknown, ctx: z.core.$RefinementCtx<unknown>): void {
-    if (!isTable(value) || !isTable(value.hosts)) return;
-    const hosts = Object.entries(value.hosts).filter((entry): entry is [string, Record<string, unknown>] =>
-        isTable(entry[1]),
-    );
-    if (Object.keys(value.hosts).length === 0) {
-        report(ctx, { found: "empty", expected: "at least one host" }, ["hosts"]);
-    }
-    const seen = new Map<string, string>();
-    for (const [name, { ssh, architecture }] of hosts) {
-        const address = isTable(ssh) && typeof ssh.host === "string" ? `${ssh.host}:${ssh.port ?? 22}` : undefined;
-        const other = address === undefined ? undefined : seen.get(address);
-        if (other !== undefined) {
-            report(ctx, { found: `the same machine as "${other}"`, expected: "each machine once" }, [
-                ...["hosts", name, "ssh", "host"],
-            ]);
-        }
-        if (address !== undefined) seen.set(address, name);
-        const artifacts = isTable(value.buildkit) ? value.buildkit.artifacts : undefined;
-        if (isTable(artifacts) && typeof architecture === "string" && artifacts[architecture] === undefined) {
-            const path = ["buildkit", "artifacts", architecture];
-            report(ctx, { found: "missing", expected: `{url, sha256}: "${name}" is ${architecture}` }, path);
-        }
-    }
 }

@@ -1,6 +1,6 @@
 import type { SshTarget } from "../core/ssh-target";
 import { run } from "./process";
-import { type ScriptOptions, type SshSession, withSsh } from "./ssh";
+import { type ScriptOptions, type SshSession, scriptOnInput, withSsh } from "./ssh";
 
 /** A host on which scripts run: another one over SSH, or this one. */
 export type HostSession = Pick<SshSession, "where" | "run">;
@@ -15,9 +15,8 @@ export async function withHost<T>(
 
 const thisHost: HostSession = {
     where: "this machine",
-    run(script: string, { input = "", what: _what, ...options }: ScriptOptions = {}) {
-        const stdin = Buffer.concat([Buffer.from(`${script}\n\0`), Buffer.from(input as string)]);
-        const read = 'IFS= read -r -d "" script; eval "$script"';
-        return run("bash", ["-c", read], { ...options, input: stdin, where: "this machine" });
+    async run(script: string, { input, what: _what, ...options }: ScriptOptions = {}) {
+        const { command, stdin } = scriptOnInput(script, input);
+        return run("bash", ["-c", command], { ...options, input: stdin, where: "this machine" });
     },
 };

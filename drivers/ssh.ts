@@ -42,6 +42,22 @@ export interface SshSession {
     writeFiles(files: readonly RemoteFile[], options?: Pick<ScriptOptions, "what" | "redact">): Promise<void>;
 }
 
+/** Whether a connection could not be had, or was lost: OpenSSH's own exit code. */
+export const isUnreached = (error: unknown): error is CommandError =>
+    error instanceof CommandError && error.exitCode === 255;
+
+/**
+ * What bash runs, and what it reads: a script on standard input, where nobody sees it in a list of processes, up to the first NUL; the
+ * rest is the script's own input.
+ *
+ * @throws Error for a script with a NUL.
+ */
+export function scriptOnInput(script: string, input: string | Buffer = ""): { command: string; stdin: Buffer } {
+    if (script.includes("\0")) throw new Error("a script for a host has a NUL character");
+    const stdin = Buffer.concat([Buffer.from(`${script}\n\0`), Buffer.from(input as string)]);
+    return { command: 'IFS= read -r -d "" script; eval "$script"', stdin };
+}
+
 /** Seconds in which the machine has to take the connection. */
 const CONNECT_SECONDS = 15;
 /** Said by the client itself once the connection is open (ssh_config(5), LocalCommand). */
@@ -89,11 +105,10 @@ export async function withSsh<T>(target: SshTarget, use: (session: SshSession) =
 }
 
 function session(target: SshTarget, where: string, folder: string, connection: string[]): SshSession {
-    // Any shell may be the user's: it only starts bash, which reads the script up to the first NUL; the rest is its input.
-    const bash = `${target.sudo ? "sudo -n -- " : ""}bash -c ${word('IFS= read -r -d "" script; eval "$script"')}`;
-    const runScript = (script: string, { input = "", what = "a script", ...options }: ScriptOptions = {}) => {
-        if (script.includes("\0")) throw new Error("a script for another machine has a NUL character");
-        const stdin = Buffer.concat([Buffer.from(`${script}\n\0`), Buffer.from(input as string)]);
+    const runScript = (script: string, { input, what = "a script", ...options }: ScriptOptions = {}) => {
+        const { command, stdin } = scriptOnInput(script, input);
+        // Any shell may be the user's: it only starts bash.
+        const bash = `${target.sudo ? "sudo -n -- " : ""}bash -c ${word(command)}`;
         // Without the master there is no way: a second connection by itself would hide that the first one broke.
         const shared = ["-o", "ControlMaster=no", "-o", "ProxyCommand=false", ...connection];
         return ssh([...shared, bash], { ...options, cwd: folder, input: stdin }, { where, what, target });

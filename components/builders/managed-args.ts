@@ -15,7 +15,7 @@ export interface FleetHostArgs {
     ssh: SshArgs;
     /** Its processor's; a machine with another one is refused. */
     architecture: "amd64" | "arm64";
-    /** Name or address at which clients reach BuildKit, port 8372; default `ssh.host`. */
+    /** Name or address at which clients reach BuildKit; default `ssh.host`. */
     address?: pulumi.Input<string>;
     /** What it builds; default its own architecture. Others are emulated. */
     platforms?: string[];
@@ -27,6 +27,22 @@ export interface FleetHostArgs {
     memory?: Size;
     /** Cores, also parts of one, that they use together; default no limit. Needs cgroup v2. */
     cpus?: number;
+    /**
+     * Of several builders on one machine, this one's name: up to 12 letters and digits, `team2`. It has its own BuildKit, caches,
+     * settings, certificate, limits, `port` and `buildNetwork`, and comes and goes without the others. Another name is another
+     * builder; the first one of a machine needs none.
+     */
+    instance?: string;
+    /** On which BuildKit answers clients; default 8372. */
+    port?: number;
+    /** In place of the fleet's, as several builders of one machine need; rootless ones may have the same. */
+    buildNetwork?: string;
+    /**
+     * Whether BuildKit and its build steps run as a user of their own, in a user namespace: who breaks out of a build step is nobody
+     * on the machine. Default: BuildKit runs as root. It needs rootlesskit, slirp4netns and uidmap on the machine, which is refused
+     * without; see docs/onprem.md for what it costs. Changing it empties the caches.
+     */
+    rootless?: boolean;
 }
 
 /** BuildKit's release tarball of one architecture. */

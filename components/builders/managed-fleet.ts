@@ -99,7 +99,7 @@ export class ManagedFleet extends pulumi.ComponentResource implements Fleet {
             return {
                 name: node,
                 // Known once the machine is a builder: nobody builds on one that is not.
-                endpoint: pulumi.all([address, managed.installation]).apply(([at]) => endpointOf(at)),
+                endpoint: pulumi.all([address, managed.installation]).apply(([at]) => endpointOf(at, host.port)),
                 platforms: host.platforms ?? [`linux/${host.architecture}`],
                 serverName: node,
                 ...(host.maxBuilds === undefined ? {} : { maxBuilds: host.maxBuilds }),
@@ -134,7 +134,8 @@ function archiveOf(archives: Archives, architecture: string): { url: string; sha
     return archive;
 }
 
-const endpointOf = (address: string) => `tcp://${address.includes(":") ? `[${address}]` : address}:${BUILDKIT_PORT}`;
+const endpointOf = (address: string, port = BUILDKIT_PORT) =>
+    `tcp://${address.includes(":") ? `[${address}]` : address}:${port}`;
 
 function hostSettings(
     fleet: string,
@@ -142,7 +143,7 @@ function hostSettings(
     host: ManagedFleetSettings["hosts"][string],
     { gc, drain, buildNetwork }: ManagedFleetSettings,
 ) {
-    const { memory, cpus } = host;
+    const { memory, cpus, instance, port, rootless } = host;
     const limits = {
         ...(memory === undefined ? {} : { memoryBytes: parseSize(memory) }),
         ...(cpus === undefined ? {} : { cpus }),
@@ -154,8 +155,12 @@ function hostSettings(
         gc,
         pruneAbovePercent: PRUNE_ABOVE_PERCENT,
         maxParallelism: host.maxParallelism,
-        bridgeSubnet: buildNetwork,
+        bridgeSubnet: host.buildNetwork ?? buildNetwork,
         drainTimeoutSeconds: Math.ceil(parseDuration(drain.timeout) / 1000),
         ...(Object.keys(limits).length > 0 ? { limits } : {}),
+        // What is not set is not there: a field more would be a change of every host that there is.
+        ...(instance === undefined ? {} : { instance }),
+        ...(port === undefined || port === BUILDKIT_PORT ? {} : { port }),
+        ...(rootless ? { rootless } : {}),
     };
 }

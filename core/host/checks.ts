@@ -1,5 +1,6 @@
 import { FormatError } from "../problems";
 import { quote } from "../text";
+import { INSTANCE } from "./names";
 import type { HostSettings } from "./settings";
 
 /**
@@ -16,6 +17,7 @@ export function hostProblem(settings: HostSettings): void {
     if (cache.kind === "volume") {
         text(cache.volumeId, /^vol-[0-9a-f]{8,17}$/, 'a volume id such as "vol-0123456789abcdef0"');
     }
+    if (settings.instance !== undefined) text(settings.instance, INSTANCE, 'an instance such as "team2"');
     for (const name of Object.keys(authorities)) {
         text(name, /^\w[\w.-]{0,127}$/, 'a file name such as "registry.pem"');
     }
@@ -27,6 +29,7 @@ export function hostProblem(settings: HostSettings): void {
         settings.drainTimeoutSeconds,
         settings.pruneAbovePercent,
         settings.maxParallelism,
+        ...(settings.port === undefined ? [] : [settings.port]),
     ];
     for (const value of [
         ...numbers,

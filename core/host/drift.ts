@@ -10,8 +10,14 @@ export interface HostFacts {
     missing: string[];
     /** Who manages it; undefined when nobody does. */
     owner: string | undefined;
-    /** What belongs to another BuildKit, where nobody manages it. */
+    /** What belongs to another BuildKit, where nobody manages it; a port on which somebody else listens. */
     foreign: string[];
+    /** Why it can't have a rootless builder, and what to do about it. */
+    unfit: string[];
+    /** Control groups that limit something, by cgroup v2: `memory`, `cpu`. */
+    controllers: string[];
+    /** Other builders on it. `network` is undefined for a rootless one, whose network nobody else sees. */
+    neighbours: { folder: string; port: number; network: string | undefined; owner: string }[];
     /** SHA-256 and permissions by path. */
     files: Map<string, { sha256: string; mode: string }>;
     /** By unit. */
@@ -28,6 +34,7 @@ export interface HostFacts {
 export function readFacts(output: string): HostFacts {
     const facts: HostFacts = {
         ...{ machine: "", system: "", missing: [], owner: undefined, foreign: [], refusing: [] },
+        ...{ unfit: [], controllers: [], neighbours: [] },
         ...{ files: new Map(), units: new Map(), links: new Map(), started: undefined },
     };
     for (const line of output.split("\n").filter((text) => text !== "")) {
@@ -36,7 +43,10 @@ export function readFacts(output: string): HostFacts {
         const [first = "", second = ""] = words;
         if (kind === "machine" || kind === "system" || kind === "owner") facts[kind] = rest;
         else if (kind === "started") facts[kind] = rest;
-        else if (kind === "missing" || kind === "foreign" || kind === "refusing") facts[kind].push(rest);
+        else if (kind === "missing" || kind === "foreign" || kind === "refusing" || kind === "unfit")
+            facts[kind].push(rest);
+        else if (kind === "controllers") facts.controllers = words.filter((word) => word !== "");
+        else if (kind === "neighbour") facts.neighbours.push(neighbour(words));
         else if (kind === "link") facts.links.set(first, second);
         else if (kind === "unit") facts.units.set(first, { active: second, enabled: words[2] ?? "" });
         else if (kind === "file")
@@ -44,6 +54,10 @@ export function readFacts(output: string): HostFacts {
         else throw new Error(`the machine said ${JSON.stringify(line)}, which is not understood`);
     }
     return facts;
+}
+
+function neighbour([folder = "", port = "", network = "", ...owner]: string[]): HostFacts["neighbours"][number] {
+    return { folder, port: Number(port), network: network === "-" ? undefined : network, owner: owner.join(" ") };
 }
 
 /** How a machine differs from its plan, one thing each, for people; nothing where it is as it should be. */

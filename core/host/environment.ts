@@ -1,10 +1,12 @@
+import type { HostNames } from "./names";
+import { rootlessEnvironment } from "./rootless";
 import type { HostSettings } from "./settings";
 
 /**
  * The settings as the scripts read them (`. /etc/buildfleet/host.env`): every value in single quotes, where a shell takes all
  * characters as they are.
  */
-export function hostEnvironment(settings: HostSettings, units: readonly string[]): string {
+export function hostEnvironment(settings: HostSettings, units: readonly string[], { scripts }: HostNames): string {
     const { buildkit, cache, tls, idle, metrics } = settings;
     const values: Record<string, string | number> = {
         FLEET: settings.fleet,
@@ -25,9 +27,10 @@ export function hostEnvironment(settings: HostSettings, units: readonly string[]
         LOG_GROUP: metrics?.logGroup ?? "",
         METRICS_NAMESPACE: metrics?.namespace ?? "",
         AWS_ENDPOINT: settings.awsEndpoint?.replace(/\/+$/, "") ?? "",
+        ...rootlessEnvironment(settings),
     };
     const lines = Object.entries(values).map(([name, value]) => `${name}=${shellQuote(`${value}`)}\n`);
-    return `# This builder's settings, for the scripts in /usr/local/libexec/buildfleet.\n${lines.join("")}`;
+    return `# This builder's settings, for the scripts in ${scripts}.\n${lines.join("")}`;
 }
 
 /** A text as one word of a shell. The only character that ends single quotes is put between two pairs of them. */

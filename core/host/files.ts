@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { buildkitdToml } from "../buildkitd-toml";
 import { hostProblem } from "./checks";
 import { hostEnvironment } from "./environment";
-import { BUILDKIT_PORT, type HostSettings } from "./settings";
+import { type HostNames, hostNames } from "./names";
+import { rootlessNetworks } from "./rootless";
+import type { HostSettings } from "./settings";
 
 /** One file of a builder, whole. */
 export interface HostFile {
@@ -14,18 +16,15 @@ export interface HostFile {
     content: string;
 }
 
-/** Where the scripts live. */
-export const SCRIPTS = "/usr/local/libexec/buildfleet";
-export const CONFIGURATION = "/etc/buildfleet";
 export const UNITS = "/etc/systemd/system";
 
-/** Is there once all other files are. */
-export const READY_FILE = `${CONFIGURATION}/ready`;
+const ONLY = hostNames({});
 
-/** What starts a builder once its files are there; run again, it changes nothing. */
-export const HOST_COMMANDS: readonly (readonly string[])[] = [[`${SCRIPTS}/activate.sh`]];
+/** On EC2: is there once all other files are. */
+export const READY_FILE = `${ONLY.configuration}/ready`;
 
-const SLICE = "buildfleet.slice";
+/** What starts a builder on EC2 once its files are there; run again, it changes nothing. */
+export const HOST_COMMANDS: readonly (readonly string[])[] = [[`${ONLY.scripts}/activate.sh`]];
 
 const scripts = [
     "activate.sh",
@@ -45,8 +44,15 @@ const scripts = [
 /** Who manages the machine over SSH does these itself. */
 const onlyOnEc2 = ["activate.sh", "idle.sh", "metrics.sh", "watch.sh"];
 
-/** Started by what needs them. */
-export const helpers = ["artifact", "cache", "firewall", "tls", "retry"].map((name) => `buildfleet-${name}`);
+/** Units that are started by what needs them. */
+const helpers = ["artifact", "cache", "firewall", "tls", "retry"].map((name) => `buildfleet-${name}.service`);
+
+/** Files that are others, by the name under which they are installed. */
+const ofManaged: Record<string, string> = { "tls.sh": "tls-files.sh" };
+const ofRootless: Record<string, string> = {
+    "buildkitd.service": "buildkitd-rootless.service",
+    "firewall.sh": "firewall-rootless.sh",
+};
 
 /**
  * Every file of a builder, in the order in which they are written; scripts and units are the files of `files/`, untouched, and
@@ -56,27 +62,39 @@ export const helpers = ["artifact", "cache", "firewall", "tls", "retry"].map((na
  */
 export function hostFiles(settings: HostSettings): HostFile[] {
     hostProblem(settings);
+    const names = hostNames(settings);
+    const { configuration, rename } = names;
     const units = started(settings);
     const timers = units.filter((unit) => unit.endsWith(".timer"));
-    const services = [...helpers, ...timers.map((timer) => timer.replace(/\.timer$/, ""))].map(
-        (unit) => `${unit}.service`,
-    );
+    const services = [...helpers, ...timers.map((timer) => timer.replace(/\.timer$/, ".service"))];
     const isManaged = settings.tls.kind === "files";
-    const wanted = scripts.filter((name) => !isManaged || !onlyOnEc2.includes(name));
-    const source = (name: string) => hostScript(isManaged && name === "tls.sh" ? "tls-files.sh" : name);
+    const wanted = [...scripts, ...(settings.rootless ? ["rootless.sh"] : [])].filter(
+        (name) => !isManaged || !onlyOnEc2.includes(name),
+    );
+    const others = { ...(isManaged ? ofManaged : {}), ...(settings.rootless ? ofRootless : {}) };
+    const source = (name: string) => hostScript(others[name] ?? name, names);
+    const renamed = units.map(rename);
     return [
-        ...wanted.map((name) => file(`${SCRIPTS}/${name}`, source(name), name === "lib.sh" ? "0644" : "0755")),
-        ...[...services, ...units].map((unit) => file(`${UNITS}/${unit}`, hostScript(unit))),
-        ...overrides(settings, units),
-        ...Object.entries(settings.authorities ?? {}).map(([name, pem]) => file(`${CONFIGURATION}/ca/${name}`, pem)),
-        file(`${CONFIGURATION}/buildkitd.toml`, daemon(settings)),
-        file(`${CONFIGURATION}/host.env`, hostEnvironment(settings, units)),
+        ...wanted.map((name) => file(`${names.scripts}/${name}`, source(name), name === "lib.sh" ? "0644" : "0755")),
+        ...[...services, ...units].map((unit) => file(`${UNITS}/${rename(unit)}`, source(unit))),
+        ...overrides(settings, units, names),
+        ...Object.entries(settings.authorities ?? {}).map(([name, pem]) => file(`${configuration}/ca/${name}`, pem)),
+        file(`${configuration}/buildkitd.toml`, daemon(settings, names)),
+        file(`${configuration}/host.env`, hostEnvironment(settings, renamed, names)),
         ...(isManaged ? [] : [file(READY_FILE, "")]),
     ];
 }
 
-/** The units that a boot starts. */
-export function started({ idle, metrics, tls }: HostSettings): string[] {
+/** Names of the units that a boot starts, and of those that they start and that count as active since. */
+export function hostUnits(settings: HostSettings): { enabled: string[]; active: string[] } {
+    const { rename } = hostNames(settings);
+    const enabled = started(settings).map(rename);
+    const lasting = helpers.filter((name) => name !== "buildfleet-retry.service");
+    return { enabled, active: [...enabled, ...lasting.map(rename)] };
+}
+
+/** The units that a boot starts, by the names of a machine's first builder. */
+function started({ idle, metrics, tls }: HostSettings): string[] {
     return [
         "buildkitd.service",
         "buildfleet-drain.service",
@@ -89,7 +107,7 @@ export function started({ idle, metrics, tls }: HostSettings): string[] {
 }
 
 /** How long and how often, which systemd does not take from host.env. */
-function overrides(settings: HostSettings, units: string[]): HostFile[] {
+function overrides(settings: HostSettings, units: string[], names: HostNames): HostFile[] {
     const { tls, idle, metrics, drainTimeoutSeconds } = settings;
     const seconds: Record<string, number> = {
         ...(tls.kind === "ssm" ? { "buildfleet-tls-poll.timer": tls.pollSeconds } : {}),
@@ -106,12 +124,14 @@ function overrides(settings: HostSettings, units: string[]): HostFile[] {
         unit,
         `[Service]\nTimeoutStopSec=${drainTimeoutSeconds + 30}\n`,
     ]);
-    const files = [...every, ...stop].map(([unit, content = ""]) => file(`${UNITS}/${unit}.d/settings.conf`, content));
-    return [...files, ...limitFiles(settings)];
+    const files = [...every, ...stop].map(([unit = "", content = ""]) =>
+        file(`${UNITS}/${names.rename(unit)}.d/settings.conf`, content),
+    );
+    return [...files, ...limitFiles(settings, names), ...rootlessFiles(settings, names)];
 }
 
 /** A slice, because the build steps' control groups can't be below that of the service: it holds BuildKit's own process. */
-function limitFiles({ limits }: HostSettings): HostFile[] {
+function limitFiles({ limits }: HostSettings, { slice, rename }: HostNames): HostFile[] {
     if (limits === undefined) return [];
     const { memoryBytes, cpus } = limits;
     const most = [
@@ -120,22 +140,44 @@ function limitFiles({ limits }: HostSettings): HostFile[] {
     ];
     const unit = ["[Unit]", "Description=buildfleet: BuildKit and its build steps", "[Slice]", ...most, ""];
     return [
-        file(`${UNITS}/${SLICE}`, unit.join("\n")),
-        file(`${UNITS}/buildkitd.service.d/limits.conf`, `[Service]\nSlice=${SLICE}\n`),
+        file(`${UNITS}/${slice}`, rename(unit.join("\n"))),
+        file(`${UNITS}/${rename("buildkitd.service.d")}/limits.conf`, `[Service]\nSlice=${slice}\n`),
     ];
 }
 
+/** What of its unit depends on the settings: systemd takes no word from host.env as it is quoted there. */
+function rootlessFiles({ rootless, bridgeSubnet }: HostSettings, { rename }: HostNames): HostFile[] {
+    if (!rootless) return [];
+    const content = `[Service]\nEnvironment=ROOTLESS_NETWORK=${rootlessNetworks(bridgeSubnet).uplink}\n`;
+    return [file(`${UNITS}/${rename("buildkitd.service.d")}/rootless.conf`, content)];
+}
+
 /** Clients come in over mutual TLS; the socket is for root on the machine itself. No entitlement is on. */
-function daemon({ gc, maxParallelism, bridgeSubnet, registries, limits }: HostSettings): string {
-    const group = limits === undefined ? {} : { defaultCgroupParent: `/${SLICE}` };
-    const tls = `${CONFIGURATION}/tls/current`;
+function daemon(settings: HostSettings, { configuration, root, sockets, slice, bridge, port }: HostNames): string {
+    const { gc, maxParallelism, bridgeSubnet, registries, limits, instance, rootless = false } = settings;
+    // Without root BuildKit can't move build steps to another group: they stay in that of the service, which is in the slice.
+    const group = limits === undefined || rootless ? {} : { defaultCgroupParent: `/${slice}` };
+    const network = {
+        bridgeName: bridge,
+        bridgeSubnet: rootless ? rootlessNetworks(bridgeSubnet).bridge : bridgeSubnet,
+    };
+    const tls = `${configuration}/tls/current`;
     return buildkitdToml({
-        root: "/var/lib/buildkit",
+        root,
         grpc: {
-            address: ["unix:///run/buildkit/buildkitd.sock", `tcp://0.0.0.0:${BUILDKIT_PORT}`],
+            address: [`unix://${sockets}/buildkitd.sock`, `tcp://0.0.0.0:${port}`],
             tls: { cert: `${tls}/cert.pem`, key: `${tls}/key.pem`, ca: `${tls}/ca.pem` },
         },
-        worker: { ...gc, maxParallelism, networkMode: "bridge", bridgeName: "buildfleet0", bridgeSubnet, ...group },
+        worker: {
+            ...gc,
+            maxParallelism,
+            networkMode: "bridge",
+            ...network,
+            ...group,
+            ...(rootless ? { rootless } : {}),
+        },
+        // Its own default is one socket for all of a machine.
+        ...(instance === undefined && !rootless ? {} : { otel: { socketPath: `${sockets}/otel-grpc.sock` } }),
         registry: registries,
     });
 }
@@ -144,7 +186,7 @@ function file(path: string, content: string, mode: HostFile["mode"] = "0644"): H
     return { path, mode, content };
 }
 
-/** A script or unit as it is in `files/`. */
-export function hostScript(name: string): string {
-    return readFileSync(join(__dirname, "files", name), "utf8");
+/** A script or unit of `files/`, for the builder of these names. */
+export function hostScript(name: string, names: HostNames = ONLY): string {
+    return names.rename(readFileSync(join(__dirname, "files", name), "utf8"));
 }

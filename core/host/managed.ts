@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { type NodeRegistrySettings, nodeRegistries } from "../node-registries";
-import { CONFIGURATION, type HostFile, helpers, hostFiles, SCRIPTS, started, UNITS } from "./files";
+import { type HostFile, hostFiles, hostUnits, UNITS } from "./files";
+import { type HostNames, hostNames } from "./names";
 import type { HostSettings } from "./settings";
 
 /** What makes a machine that is managed over SSH a builder, its secrets apart. */
@@ -18,6 +19,9 @@ export interface ManagedSecrets {
 
 /** All that is to be on a machine. */
 export interface ManagedHostPlan {
+    names: HostNames;
+    /** Whether BuildKit runs as a user of its own. */
+    rootless: boolean;
     files: HostFile[];
     /** One line per file: SHA-256, permissions, path. */
     manifest: string;
@@ -43,7 +47,8 @@ const sha256 = (text: string) => createHash("sha256").update(text).digest("hex")
  * @throws FormatError or SettingsError for settings that can't be.
  */
 export function planManagedHost(settings: ManagedSettings, secrets: ManagedSecrets): ManagedHostPlan {
-    const folder = `${CONFIGURATION}/registries`;
+    const names = hostNames(settings);
+    const folder = `${names.configuration}/registries`;
     const { registry, files: registryFiles } = nodeRegistries(secrets.registries, folder);
     const host: HostSettings = {
         ...settings,
@@ -55,7 +60,11 @@ export function planManagedHost(settings: ManagedSettings, secrets: ManagedSecre
     const { tls } = secrets;
     const tlsVersion = sha256(JSON.stringify([tls.certificate, tls.privateKey, tls.ca])).slice(0, 16);
     const pem = (name: string, content: string, mode: HostFile["mode"]) =>
-        ({ path: `${CONFIGURATION}/tls/${tlsVersion}/${name}.pem`, mode, content: `${content.trim()}\n` }) as const;
+        ({
+            path: `${names.configuration}/tls/${tlsVersion}/${name}.pem`,
+            mode,
+            content: `${content.trim()}\n`,
+        }) as const;
     const files: HostFile[] = [
         ...hostFiles(host),
         ...registryFiles.map(({ name, content, secret }) => ({
@@ -68,25 +77,26 @@ export function planManagedHost(settings: ManagedSettings, secrets: ManagedSecre
         pem("ca", tls.ca, "0644"),
     ];
     const { version, artifact } = settings.buildkit;
-    const atStart = files.filter(({ path }) => isReadAtStart(path));
+    const atStart = files.filter(({ path }) => isReadAtStart(path, names));
     const lines = (some: readonly HostFile[]) =>
         some.map(({ path, mode, content }) => `${sha256(content)} ${mode} ${path}\n`).join("");
-    const enabled = started(host);
     return {
+        names,
+        rootless: settings.rootless ?? false,
         files,
         manifest: lines(files),
         readAtStart: atStart.map(({ path }) => path),
         startDigest: sha256(`${lines(atStart)}${version} ${artifact.sha256} ${settings.bridgeSubnet}`),
-        enabled,
-        active: [...enabled, ...helpers.filter((name) => name !== "buildfleet-retry").map((name) => `${name}.service`)],
+        ...hostUnits(host),
         tlsVersion,
         artifact: `${version}-${artifact.sha256.slice(0, 12)}`,
     };
 }
 
 /** Not what only says when it is stopped. */
-function isReadAtStart(path: string): boolean {
-    if (path === `${CONFIGURATION}/host.env` || path.startsWith(`${SCRIPTS}/`)) return false;
-    if (path.startsWith(`${CONFIGURATION}/`)) return true;
-    return path === `${UNITS}/buildkitd.service` || path === `${UNITS}/buildkitd.service.d/limits.conf`;
+function isReadAtStart(path: string, { configuration, scripts, rename }: HostNames): boolean {
+    if (path === `${configuration}/host.env` || path.startsWith(`${scripts}/`)) return false;
+    if (path.startsWith(`${configuration}/`)) return true;
+    const service = `${UNITS}/${rename("buildkitd.service")}`;
+    return [service, `${service}.d/limits.conf`, `${service}.d/rootless.conf`].includes(path);
 }

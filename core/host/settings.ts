@@ -1,6 +1,6 @@
 import type { BuildkitdRegistry, DiskSpace } from "../buildkitd-settings";
 
-/** The port on which a builder's BuildKit answers clients, over mutual TLS only. */
+/** The port on which a builder's BuildKit answers clients, over mutual TLS only, unless another one is set. */
 export const BUILDKIT_PORT = 8372;
 
 /** EC2 takes at most so many bytes of user data, before base64 (EC2 user guide, "Run commands at launch": 16 KB). */
@@ -39,6 +39,12 @@ export interface HostSettings {
     metrics?: { logGroup: string; namespace: string; everySeconds: number };
     /** None, when unset. */
     limits?: HostLimits;
+    /** Name of this builder among others on the machine (`names.ts`); unset for the one that has no name. */
+    instance?: string;
+    /** On which BuildKit answers clients; {@link BUILDKIT_PORT} when unset. */
+    port?: number;
+    /** BuildKit and its build steps run as a user of their own, in a user namespace (`rootless.ts`). Only where `tls` is `files`. */
+    rootless?: boolean;
     /** In place of `https://<service>.<region>.amazonaws.com`, for all services: a VPC endpoint's URL. */
     awsEndpoint?: string;
 }

@@ -36,6 +36,12 @@ export interface ManagedHostSettings {
     /** How long a change waits for running builds. */
     drainTimeoutSeconds: pulumi.Input<number>;
     limits?: pulumi.Input<HostLimits>;
+    /** Name of this builder among others on the machine; see `FleetHostArgs.instance`. */
+    instance?: pulumi.Input<string>;
+    /** On which BuildKit answers clients; default 8372. */
+    port?: pulumi.Input<number>;
+    /** Whether BuildKit runs as a user of its own; default as root. */
+    rootless?: pulumi.Input<boolean>;
 }
 
 export interface ManagedHostArgs {

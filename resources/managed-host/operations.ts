@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import type { ManagedHostPlan, ManagedSecrets, ManagedSettings } from "../../core/host";
-import { driftOf, planManagedHost } from "../../core/host";
+import { driftOf, hostNames, planManagedHost } from "../../core/host";
 import type { SshTarget } from "../../core/ssh-target";
-import { CommandError } from "../../drivers/process";
 import { progress, whileWorking } from "../../drivers/progress";
-import { type SshSession, withSsh } from "../../drivers/ssh";
+import { isUnreached, type SshSession, withSsh } from "../../drivers/ssh";
 import { changedInputs, defineOperations, isUnknown } from "../operations";
 import { apply, look, uninstall } from "./machine";
+import { refuse } from "./refusals";
 
 export interface Inputs extends ManagedSecrets {
     ssh: SshTarget;
@@ -24,21 +24,19 @@ interface State extends Inputs {
     installation: string;
 }
 
-const MACHINES = { amd64: "x86_64", arm64: "aarch64" } as const;
-
 const planOf = ({ settings, tls, registries }: Inputs) => planManagedHost(settings, { tls, registries });
 const nameOf = ({ settings, ssh }: Inputs) => `${settings.node} (${ssh.host})`;
 const installationOf = (plan: ManagedHostPlan) => createHash("sha256").update(plan.manifest).digest("hex");
 
-/** Two ports of one address are two machines behind a gateway. */
-const machineOf = ({ host, ssh }: Inputs) => `${host}:${ssh.port ?? 22}`;
+/** Where a builder is. Two ports of one address are two machines behind a gateway; another instance is another builder. */
+const placeOf = ({ host, ssh, settings }: Inputs) => `${host}:${ssh.port ?? 22} ${settings.instance ?? ""}`;
 
 /** Takes the builder off a machine, once its builds have ended. */
 async function remove(known: State, onReached?: () => void): Promise<void> {
     const minutes = Math.ceil(known.settings.drainTimeoutSeconds / 60) + 10;
     const work = (session: SshSession) => {
         onReached?.();
-        return uninstall(session, known.owner, minutes * 60_000);
+        return uninstall(session, hostNames(known.settings), known.owner, minutes * 60_000);
     };
     await whileWorking(
         () => `removing the builder from ${nameOf(known)}`,
@@ -63,15 +61,12 @@ async function leave(known: State): Promise<void> {
     }
 }
 
-/** OpenSSH's own exit code. */
-const isUnreached = (error: unknown): error is CommandError => error instanceof CommandError && error.exitCode === 255;
-
 /** Makes the machine what it is to be, whatever it is; a run that was killed left it somewhere between. */
 async function install(inputs: Inputs): Promise<State> {
     const plan = planOf(inputs);
     const work = async (session: SshSession) => {
         const facts = await look(session, plan);
-        refuse(inputs, facts);
+        refuse(nameOf(inputs), inputs, facts);
         const minutes = Math.ceil(inputs.settings.drainTimeoutSeconds / 60) + 35;
         await apply(session, plan, inputs.owner, minutes * 60_000);
         const left = driftOf(plan, await look(session, plan));
@@ -86,46 +81,6 @@ async function install(inputs: Inputs): Promise<State> {
         () => withSsh(inputs.ssh, work),
     );
 }
-
-/** @throws Error for a machine that must not, or can't, be made a builder of this fleet; nothing has been changed then. */
-function refuse(inputs: Inputs, { machine, owner, foreign, missing, system }: Awaited<ReturnType<typeof look>>): void {
-    const { architecture } = inputs.settings;
-    const problem = (text: string, next: string) => new Error(`${nameOf(inputs)} ${text}\nnext: ${next}`);
-    if (machine !== MACHINES[architecture]) {
-        throw problem(
-            `is ${machine}, and is declared as ${architecture}`,
-            "correct architecture, or the host's address",
-        );
-    }
-    if (missing.length > 0) {
-        const packages = [...new Set(missing.map((command) => PACKAGES[command] ?? command))].join(" ");
-        const [manager] = /debian|ubuntu/i.test(system) ? ["apt-get install"] : ["dnf install"];
-        throw problem(`has no ${missing.join(", ")}; nothing was changed`, `on the host: ${manager} ${packages}`);
-    }
-    if (owner !== undefined && owner !== inputs.owner) {
-        throw problem(
-            `is managed by ${owner}; nothing was changed`,
-            "delete it there first; two that manage one machine undo each other's work",
-        );
-    }
-    if (owner === undefined && foreign.length > 0) {
-        throw problem(
-            `has a BuildKit of somebody else's: ${foreign.join(", ")}; nothing was changed`,
-            "remove that one, or use the host as it is in an ExternalFleet",
-        );
-    }
-}
-
-/** Where commands come from, when the package has another name; the same on Debian and on Red Hat's but for a few. */
-const PACKAGES: Record<string, string> = {
-    ss: "iproute2",
-    flock: "util-linux",
-    awk: "gawk",
-    cmp: "diffutils",
-    sha256sum: "coreutils",
-    "systemd-run": "systemd",
-    systemctl: "systemd",
-};
 
 export const operations = defineOperations<Inputs, State>({
     // Another host is no reason: `delete` does not know whether there is a successor, and never gives a machine up by itself.
@@ -155,7 +110,7 @@ export const operations = defineOperations<Inputs, State>({
     },
     async update(known, inputs) {
         // First: one machine may have two names.
-        if (machineOf(known) !== machineOf(inputs)) await leave(known);
+        if (placeOf(known) !== placeOf(inputs)) await leave(known);
         return install(inputs);
     },
     async delete(known) {

@@ -115,8 +115,50 @@ describe("ManagedFleet", () => {
         [{ ...args, buildNetwork: "10.0.0.0" }, "buildNetwork"],
         [{ ...args, registries: { "https://x": {} } }, "registries"],
         [{ hosts: { a: args.hosts["arm-1"], b: args.hosts["arm-1"] } }, 'hosts.b.ssh.host: the same machine as "a"'],
+        [host({ instance: "Team-2" }), 'hosts.arm.instance: "Team-2" is not an instance'],
+        [host({ instance: "thirteenchars" }), "hosts.arm.instance"],
+        [host({ port: 80 }), "hosts.arm.port: 80 is out of range"],
+        [host({ buildNetwork: "fd00::/48" }), 'hosts.arm.buildNetwork: "fd00::/48" is IPv6'],
+        [host({ rootless: true, buildNetwork: "10.1.0.0/25" }), "hosts.arm.buildNetwork: 10.1.0.0/25 is too small"],
     ])("refuses %j before it declares anything", async (given, message) => {
         await expect(declareFleet(given as ManagedFleetArgs)).rejects.toThrow(message);
+    });
+
+    it("has several builders on one machine, each with its own port, network and names", async () => {
+        const { resources, result } = await declareFleet({
+            hosts: {
+                one: on("10.1.0.7"),
+                two: on("10.1.0.7", { instance: "two", port: 8373, buildNetwork: "10.9.0.0/16" }),
+                three: on("10.1.0.7", { instance: "three", port: 8374, rootless: true }),
+                four: on("10.1.0.7", { instance: "four", port: 8375, rootless: true }),
+            },
+            buildkit: { artifacts },
+        });
+        const settings = (node: string) => find(resources, `room-${node}`).inputs.settings;
+        expect(settings("one")).toMatchObject({ bridgeSubnet: "198.18.0.0/16" });
+        for (const name of ["instance", "port", "rootless"]) expect(settings("one")).not.toHaveProperty(name);
+        expect(settings("two")).toMatchObject({ instance: "two", port: 8373, bridgeSubnet: "10.9.0.0/16" });
+        expect(settings("four")).toMatchObject({ instance: "four", port: 8375, rootless: true });
+        expect(result.nodes.map(({ endpoint }) => endpoint)).toEqual(
+            [8372, 8373, 8374, 8375].map((port) => `tcp://10.1.0.7:${port}`),
+        );
+    });
+
+    it("refuses builders of one machine that are in each other's way, all at once", async () => {
+        const hosts = {
+            a: on("m", { instance: "a" }),
+            b: on("m", { instance: "a", buildNetwork: "198.18.128.0/17" }),
+            c: on("m", { instance: "c", port: 8373, buildNetwork: "10.9.0.0/16" }),
+            elsewhere: on("n", { instance: "a" }),
+            gateway: { ...on("m"), ssh: { host: "m", port: 2222 } },
+        };
+        const error = await declareFleet({ hosts, buildkit: { artifacts } }).catch((caught) => caught as Error);
+        expect(String(error)).toMatch(/ManagedFleet "room": 3 problems/);
+        expect(String(error)).toContain(
+            'hosts.b.instance: "a", as "a" on the same machine; expected a name of its own',
+        );
+        expect(String(error)).toContain('hosts.b.port: 8372, as "a" on the same machine');
+        expect(String(error)).toContain('hosts.b.buildNetwork: 198.18.128.0/17 overlaps with 198.18.0.0/16 of "a"');
     });
 
     it("tells all problems at once, and no secret", async () => {
@@ -126,6 +168,8 @@ describe("ManagedFleet", () => {
         expect(String(error)).not.toContain("PRIVATE");
     });
 });
+
+const on = (host: string, changed: object = {}) => ({ ssh: { host }, architecture: "arm64" as const, ...changed });
 
 /** A fleet of one host, with something of it replaced. */
 function host(changed: object) {

@@ -165,6 +165,17 @@ describe("an Emulation", () => {
         expect(find(resources, "here-handlers").inputs.ssh).toBeUndefined();
     });
 
+    it("goes through a host's Docker daemon where it is told to", async () => {
+        const docker = {
+            endpoint: "ssh://ops@x86-1.room",
+            image: `registry.room:5000/tonistiigi/binfmt@sha256:${SHA256}`,
+        };
+        const { resources } = await declare(() => void new Emulation("room", { docker, platforms: ["linux/arm64"] }));
+        const { inputs } = find(resources, "room-handlers");
+        expect(inputs).toMatchObject({ docker, platforms: ["linux/arm64"], emulators: {} });
+        expect(inputs.ssh).toBeUndefined();
+    });
+
     it.each<[string, object, string[]]>([
         ["nothing", { platforms: [] }, ["platforms: empty"]],
         [
@@ -188,6 +199,23 @@ describe("an Emulation", () => {
             ['emulators["linux/arm64"].url: "example.com" is public, and http:// is not'],
         ],
         ["a slip", { platform: ["linux/arm64"] }, ["platform: not a setting"]],
+        [
+            "an installer that is named by a tag, and a daemon that is none",
+            { docker: { endpoint: "/var/run/docker.sock", image: "registry.room/binfmt:latest" } },
+            [
+                'docker.endpoint: "/var/run/docker.sock" is not a Docker daemon',
+                'docker.image: "registry.room/binfmt:latest" names no digest',
+            ],
+        ],
+        [
+            "two ways to the host, and emulators that the image has",
+            {
+                ssh: { host: "x86-1" },
+                docker: { endpoint: "ssh://x86-1", image: `binfmt@sha256:${SHA256}` },
+                emulators: { "linux/arm64": { url: "https://m/q", sha256: SHA256 } },
+            },
+            ["ssh: set together with docker", "emulators: set together with docker"],
+        ],
     ])("refuses %s", async (_what, changed, expected) => {
         const args = { platforms: ["linux/arm64"], ...changed } as EmulationArgs;
         expect(await problems(() => new Emulation("a", args))).toEqual(expected);

@@ -89,7 +89,7 @@ describe("the scripts", () => {
 
     it("reads nothing that is not in host.env", () => {
         const written = new Set(
-            fileOf(hostSettings(), "/etc/buildfleet/host.env")
+            fileOf(hostSettings({ rootless: true }), "/etc/buildfleet/host.env")
                 .split("\n")
                 .flatMap((line) => /^([A-Z0-9_]+)=/.exec(line)?.[1] ?? []),
         );

@@ -1,7 +1,18 @@
 import fc from "fast-check";
 import { parse as parseToml } from "smol-toml";
 import { describe, expect, it } from "vitest";
-import { driftOf, type ManagedHostPlan, type ManagedSettings, planManagedHost, readFacts } from "../../core/host";
+import { overlap, parseCidr, within } from "../../core/cidr";
+import {
+    driftOf,
+    hostNames,
+    hostScript,
+    INSTANCE,
+    type ManagedHostPlan,
+    type ManagedSettings,
+    planManagedHost,
+    readFacts,
+} from "../../core/host";
+import { rootlessNetworks } from "../../core/host/rootless";
 
 const settings: ManagedSettings = {
     fleet: "room",
@@ -89,6 +100,90 @@ describe("a host that is managed over SSH", () => {
         }
         const other = planManagedHost(settings, { ...secrets, tls: { ...secrets.tls, certificate: "RENEWED" } });
         expect(other.startDigest).not.toBe(startDigest);
+    });
+});
+
+describe("an instance", () => {
+    const instance = { instance: "two", port: 8373 };
+
+    /** Names of a machine's first builder: files, units, devices, its port. */
+    const OTHERS = [
+        /\/(?:etc|run|opt|libexec)\/buildfleet(?![\w?])/,
+        /\/(?:lib|run)\/buildkit(?![\w-])/,
+        /buildkitd[.]service/,
+        /buildfleet-(?!registry)/,
+        /buildfleet[.]slice|buildfleet0|8372|^User=buildfleet$/m,
+    ];
+
+    it.each([{}, { rootless: true }, { limits: { cpus: 1 } }])("has no name of the first one's with %j", (changed) => {
+        const { files, names, enabled, active } = plan({ ...instance, ...changed });
+        for (const script of ["apply.sh", "look.sh", "uninstall.sh"])
+            files.push({ path: `/${script}`, mode: "0755", content: hostScript(script, names) });
+        for (const text of [...enabled, ...active]) expect(text).toContain("_two");
+        for (const pattern of OTHERS) {
+            const found = files.filter(({ path, content }) => pattern.test(`${path}\n${content}`));
+            expect(found.map(({ path }) => [path, pattern])).toEqual([]);
+        }
+    });
+
+    it("has what its user wrote as it was written", () => {
+        const url = "http://mirror.room/opt/buildfleet/buildfleet-8372.tar.gz";
+        const buildkit = { ...settings.buildkit, artifact: { ...settings.buildkit.artifact, url } };
+        const written = contentOf(plan({ ...instance, buildkit }), "/etc/buildfleet_two/host.env");
+        expect(written).toContain(`BUILDKIT_URL='${url}'`);
+    });
+
+    it("shares no file, unit, device or part of a slice with another one", () => {
+        const name = fc.stringMatching(INSTANCE);
+        fc.assert(
+            fc.property(fc.option(name, { nil: undefined }), name, (one, other) => {
+                fc.pre(one !== other);
+                const [a, b] = [hostNames({ instance: one }), hostNames({ instance: other })];
+                expect(b.bridge.length).toBeLessThanOrEqual(15);
+                // systemd puts a-b.slice into a.slice.
+                expect(b.slice).not.toMatch(/-/);
+                for (const field of [
+                    "configuration",
+                    "scripts",
+                    "root",
+                    "sockets",
+                    "slice",
+                    "bridge",
+                    "user",
+                ] as const) {
+                    expect(a[field]).not.toBe(b[field]);
+                    expect(a[field].startsWith(`${b[field]}/`) || b[field].startsWith(`${a[field]}/`)).toBe(false);
+                }
+                for (const unit of ["buildkitd.service", "buildfleet-drain.service", "buildfleet-change"])
+                    expect(a.rename(unit)).not.toBe(b.rename(unit));
+            }),
+        );
+    });
+});
+
+describe("a builder without root", () => {
+    it("is in the slice as a whole, and has two halves of the network", () => {
+        const toml = contentOf(plan({ rootless: true, limits: { cpus: 1 } }), "/etc/buildfleet/buildkitd.toml");
+        expect(toml).toContain("rootless = true");
+        expect(toml).toContain('bridgeSubnet = "198.18.0.0/17"');
+        expect(toml).not.toContain("defaultCgroupParent");
+        const { files } = plan({ rootless: true });
+        expect(files.map(({ path }) => path)).toContain("/usr/local/libexec/buildfleet/rootless.sh");
+        expect(contentOf(plan({ rootless: true }), "/etc/systemd/system/buildkitd.service.d/rootless.conf")).toBe(
+            "[Service]\nEnvironment=ROOTLESS_NETWORK=198.18.128.0/17\n",
+        );
+    });
+
+    it("has networks that are in the given one, and not in each other", () => {
+        fc.assert(
+            fc.property(fc.nat(255), fc.nat(255), fc.integer({ min: 16, max: 24 }), (a, b, prefix) => {
+                const whole = parseCidr(`10.${a}.${prefix === 24 ? b : 0}.0/${prefix}`);
+                const halves = Object.values(rootlessNetworks(whole.text)).map(parseCidr);
+                const [one = whole, other = whole] = halves;
+                expect(within(one, whole) && within(other, whole) && !overlap(one, other)).toBe(true);
+            }),
+        );
+        expect(() => rootlessNetworks("10.0.0.0/25")).toThrow("too small");
     });
 });
 

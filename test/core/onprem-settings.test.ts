@@ -69,13 +69,54 @@ const wrong: Record<string, unknown> = {
     regsitry: {},
 };
 
+const server = {
+    ssh: "x86-1",
+    address: "x86-1.room:5000",
+    artifact: { url: "https://files.room/registry", sha256: "a".repeat(64) },
+};
+const managed = { hosts: { "x86-1": { architecture: "amd64", ssh: { host: "10.0.0.7", user: "ops" } } } };
+
+describe("a room without a registry", () => {
+    it("gets one on a managed host, by its name, or on any other", () => {
+        const { registryServer, registry } = parse({ registryServer: server, builders: { managed } });
+        expect(registry).toBeUndefined();
+        expect(registryServer).toMatchObject({
+            ssh: { host: "10.0.0.7", user: "ops" },
+            users: {},
+            garbageCollection: { schedule: "Sun 03:17" },
+        });
+        const elsewhere = { ...server, ssh: { host: "store.room" } };
+        expect(parse({ ...room, registry: undefined, registryServer: elsewhere }).registryServer?.ssh).toEqual({
+            host: "store.room",
+            user: "root",
+        });
+    });
+
+    it("has its wrong settings told with all others, and has one registry", () => {
+        expect(problemsOf({ ...room, registryServer: server })).toEqual(["registryServer", "registryServer.ssh"]);
+        const others = {
+            ssh: "arm-1",
+            address: "x86-1.room",
+            artifact: { url: "x" },
+            users: { ci: "short" },
+            storage: "/srv",
+        };
+        expect(problemsOf({ registryServer: others, builders: { managed }, image: { version: "1" } }).sort()).toEqual([
+            "image.version",
+            ...["address", "artifact.sha256", "artifact.url", "ssh", "storage", "users.ci"].map(
+                (name) => `registryServer.${name}`,
+            ),
+        ]);
+    });
+});
+
 describe("the settings of the stack onprem", () => {
     it("need a registry and builders, and nothing else", () => {
         expect(onpremSettings({ now }).safeParse(room).success).toBe(true);
         const { image, emulation, mirror } = parse(room);
         expect({ emulation, mirror }).toEqual({ emulation: "refuse", mirror: undefined });
         expect(image).toMatchObject({ repository: "hello", mirrored: {}, platforms: ["linux/amd64", "linux/arm64"] });
-        expect(problemsOf({})).toEqual(["registry", "builders"]);
+        expect(problemsOf({}).sort()).toEqual(["builders", "registry"]);
     });
 
     it("mirror to the registry, and to nothing else", () => {

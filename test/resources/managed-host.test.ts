@@ -1,90 +1,31 @@
 import { execFileSync } from "node:child_process";
-import { createReadStream, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
-import type { ServerResponse } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { BUILDKIT_PORT } from "../../core/host";
 import { probe } from "../../drivers/buildkit";
-import { registerBuilder } from "../../drivers/buildx";
 import { listenToProgress } from "../../drivers/progress";
-import { type Authority, createAuthority, issueCertificate } from "../../drivers/x509";
 import { type Inputs, operations } from "../../resources/managed-host/operations";
-import { readArtifact } from "../../tools/vm/artifact.mjs";
-import { machineArchitecture } from "../../tools/vm/recipe.mjs";
-import { type RunningRegistry, startRegistry } from "../support/registry";
-import { SystemdRoom } from "../support/systemd-room";
-import { type Build, Gate, startBuild } from "../support/vm/builds";
-import { GuestNetwork } from "../support/vm/network";
+import { ManagedRoom } from "../support/managed-room";
+import type { SystemdRoom } from "../support/systemd-room";
 
 // One machine from bare to bare: the tests go on from each other, in this order.
 
-const architecture = machineArchitecture();
-const OWNER = "tests/managed/room/arm-1";
-
+const machine = new ManagedRoom();
+const { architecture } = machine;
 let room: SystemdRoom;
-let network: GuestNetwork;
-let registry: RunningRegistry;
-let authority: Authority;
-let client: { ca: string; certificate: string; privateKey: string };
-let folder: string;
-let origin: string;
 let inputs: Inputs;
 let state: Awaited<ReturnType<typeof operations.create>>["outs"];
 let bare: string;
-let downloads = 0;
-const gates = new Map<string, Gate>();
-const store = process.env.BUILDX_CONFIG;
 
 beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), "buildfleet-managed-test-"));
-    process.env.BUILDX_CONFIG = join(folder, "buildx");
-    mkdirSync(process.env.BUILDX_CONFIG);
-    const artifact = await readArtifact(architecture);
-    if (!artifact) throw new Error("BuildKit's tarball is missing: npm run setup -- --tests");
-    network = await GuestNetwork.create();
-    room = new SystemdRoom(network);
-    [registry, authority, origin] = await Promise.all([
-        startRegistry({ address: `${network.host}:0` }),
-        createAuthority({ name: "builders", days: 30 }),
-        network.serve((request, response) => serve(request.url ?? "", response, artifact.path)),
-        room.boot(),
-    ]);
-    client = { ca: authority.certificate, ...(await issue("client")) };
-    inputs = {
-        ssh: room.ssh,
-        host: room.ssh.host,
-        owner: OWNER,
-        settings: {
-            fleet: "room",
-            node: "arm-1",
-            architecture,
-            buildkit: {
-                version: artifact.version,
-                artifact: { url: `${origin}/buildkit.tar.gz`, sha256: artifact.sha256 },
-            },
-            gc: { reservedSpace: "10%", maxUsedSpace: "60%", minFreeSpace: "5%" },
-            pruneAbovePercent: 95,
-            maxParallelism: 4,
-            bridgeSubnet: "10.199.0.0/16",
-            drainTimeoutSeconds: 60,
-        },
-        tls: await serverCertificate(),
-        registries: { [registry.registry]: { http: true } },
-    };
+    ({ room } = await machine.open());
+    inputs = await machine.inputs("arm-1");
     room.shell(NEIGHBOURS);
     await wait(500);
     bare = room.trace();
 }, 120_000);
 
-afterAll(async () => {
-    await room?.close();
-    await Promise.all([network?.close(), registry?.stop()]);
-    if (store === undefined) delete process.env.BUILDX_CONFIG;
-    else process.env.BUILDX_CONFIG = store;
-    rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => machine.close());
 
 /**
  * What else runs on the machine, and is to be left alone: a registry of RegistryServer's names, a bridge, and an administrator's
@@ -119,39 +60,10 @@ const KILLED_STEP = `
         -j CNI-0123456789abcdef01234567
 `;
 
-function serve(path: string, response: ServerResponse, artifact: string): void {
-    const gate = gates.get(path);
-    if (gate) return void gate.handle(response);
-    if (path !== "/buildkit.tar.gz") return void response.writeHead(404).end();
-    downloads++;
-    response.writeHead(200, { "content-length": statSync(artifact).size });
-    createReadStream(artifact)
-        .on("error", () => response.destroy())
-        .pipe(response);
-}
-
-async function issue(usage: "client" | "server") {
-    const { certificate, privateKey } = await issueCertificate({
-        ...{ authority, commonName: "arm-1", usage, dnsNames: usage === "server" ? ["arm-1"] : [], days: 30 },
-    });
-    return { certificate, privateKey };
-}
-
-const serverCertificate = async () => ({ ...(await issue("server")), ca: authority.certificate });
-const endpoint = () => `tcp://${network.guest}:${BUILDKIT_PORT}`;
-const answer = () => probe({ endpoint: endpoint(), tls: { ...client, serverName: "arm-1" } }, 5_000);
-
-/** A build that runs until its gate opens. */
-async function running(name: string): Promise<{ gate: Gate; build: Build }> {
-    const gate = new Gate();
-    gates.set(`/${name}`, gate);
-    const build = startBuild({
-        ...{ builder: "app", architecture, folder, tag: `${registry.registry}/app:${name}` },
-        steps: [["wait", `${origin}/${name}`]],
-    });
-    await Promise.race([gate.entered, build.result.then(() => Promise.reject(new Error("it did not wait")))]);
-    return { gate, build };
-}
+const answer = () => machine.answer(inputs);
+const refusesNewBuilds = () => machine.refuses(inputs);
+const running = (name: string) => machine.running("arm-1", name);
+const serverCertificate = () => machine.serverCertificate("arm-1");
 
 /** What the user is told while something runs. */
 async function told<T>(work: () => Promise<T>): Promise<{ result: T; lines: string[] }> {
@@ -166,20 +78,6 @@ async function told<T>(work: () => Promise<T>): Promise<{ result: T; lines: stri
 
 const mainPid = () => room.shell("systemctl show --property=MainPID buildkitd.service");
 const changes = (wanted = inputs) => operations.diff("", state, wanted);
-
-async function refusesNewBuilds(): Promise<void> {
-    for (
-        let tries = 0;
-        await answer().then(
-            () => true,
-            () => false,
-        );
-        tries++
-    ) {
-        if (tries > 100) throw new Error("it still takes new clients");
-        await wait(200);
-    }
-}
 
 describe("what is refused", () => {
     const declined = async (change: Partial<Inputs>) => operations.create({ ...inputs, ...change });
@@ -201,7 +99,7 @@ describe("what is refused", () => {
         await expect(declined({})).rejects.toThrow(/somebody else's: \/var\/lib\/buildkit/);
         room.shell("rmdir /var/lib/buildkit");
         const { buildkit } = inputs.settings;
-        const artifact = { ...buildkit.artifact, url: `${origin}/nothing` };
+        const artifact = { ...buildkit.artifact, url: `${machine.origin}/nothing` };
         await expect(
             declined({ settings: { ...inputs.settings, buildkit: { ...buildkit, artifact } } }),
         ).rejects.toThrow(/does not get BuildKit from .*404.*nothing was changed/);
@@ -214,21 +112,13 @@ describe("a bare machine", () => {
         ({ outs: state } = await operations.create(inputs));
         expect(state.system).toMatch(/\w/);
         expect(await answer()).toMatchObject({ nativePlatform: `linux/${architecture}` });
-        await expect(probe({ endpoint: endpoint() }, 3_000)).rejects.toThrow();
-        await registerBuilder({
-            ...{
-                name: "app",
-                platform: `linux/${architecture}`,
-                endpoint: endpoint(),
-                serverName: "arm-1",
-                tls: client,
-            },
-        });
+        await expect(probe({ endpoint: machine.endpoint(inputs) }, 3_000)).rejects.toThrow();
+        await machine.register(inputs);
         const { gate, build } = await running("first");
         gate.open();
         expect((await build.result).digest).toMatch(/^sha256:/);
         // Asked once whether it is there, and got once.
-        expect(downloads).toBe(2);
+        expect(machine.downloads).toBe(2);
     });
 
     test("is as it should be: nothing to do, and its key is root's alone", async () => {
@@ -343,7 +233,7 @@ describe("drift", () => {
 
     test("of the owner is not mended: two would undo each other's work", async () => {
         await expect(operations.create({ ...inputs, owner: "tests/other/room/arm-1" })).rejects.toThrow(
-            `is managed by ${OWNER}; nothing was changed`,
+            `is managed by ${inputs.owner}; nothing was changed`,
         );
         await operations.delete("", { ...state, owner: "tests/other/room/arm-1" });
         await answer();

@@ -143,7 +143,7 @@ async function until(isTrue: () => boolean, withinMs = 30_000): Promise<void> {
 }
 
 /** Empty groups that systemd made, the inner ones first. */
-function removeGroups(folder: string): void {
+export function removeGroups(folder: string): void {
     if (!existsSync(folder)) return;
     for (const entry of readdirSync(folder, { withFileTypes: true }))
         if (entry.isDirectory()) removeGroups(join(folder, entry.name));

@@ -1,5 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
+import { connect } from "node:net";
 import { networkInterfaces } from "node:os";
 
 /** A network namespace that lives as long as a process, which the kernel ends when this process ends, however it ends. */
@@ -49,6 +50,20 @@ export class RoomHost {
 
     command(command: string[]): [string, string[]] {
         return this.namespace.command(command);
+    }
+
+    /** Its address, as that of a guest of this machine. */
+    get guest(): string {
+        return this.address;
+    }
+
+    /** Whether something accepts connections at a port of it. */
+    answers(port: number): Promise<boolean> {
+        return new Promise((resolve) => {
+            const socket = connect({ host: this.address, port });
+            socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
+            socket.once("connect", () => socket.destroy());
+        });
     }
 
     /** Nothing gets through any more, and nobody is told. */

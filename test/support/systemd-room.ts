@@ -4,6 +4,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import type { SshTarget } from "../../core/ssh-target";
+import { removeGroups } from "./bare-host";
+import { machineTrace } from "./machine-trace";
 import type { GuestNetwork } from "./vm/network";
 
 /**
@@ -15,8 +17,9 @@ export class SystemdRoom {
     readonly folder = mkdtempSync("/tmp/buildfleet-systemd-");
     private init: ChildProcess | undefined;
     private pid = "";
+    private readonly group = `buildfleet-room-${process.pid}-${rooms++}`;
 
-    constructor(readonly network: GuestNetwork) {}
+    constructor(readonly network: Pick<GuestNetwork, "command" | "guest" | "answers">) {}
 
     async boot(): Promise<this> {
         for (const name of ["upper", "work", "root"]) mkdirSync(join(this.folder, name));
@@ -24,7 +27,10 @@ export class SystemdRoom {
             execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", join(this.folder, name)]);
         }
         const unshare = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child"];
-        const [command, args] = this.network.command([...unshare, "bash", "-c", SETUP]);
+        const [command, args] = this.network.command([
+            ...["bash", "-c", ENTER, this.group],
+            ...[...unshare, "bash", "-c", SETUP],
+        ]);
         this.init = spawn(command, args, { cwd: this.folder, stdio: ["ignore", "ignore", "pipe"] });
         let said = "";
         this.init.stderr?.setEncoding("utf8").on("data", (text: string) => {
@@ -78,17 +84,7 @@ export class SystemdRoom {
             cd /run/outer-upper && find . -not -path './var/log/*' -not -path './root/*' -not -path './tmp/*' \\
                 -not -path ./opt -not -path ./root -not -path ./usr -not -path ./usr/local \\( -type f -printf '%p %m %s\\n' -o -printf '%p %m %y %l\\n' \\) | sort
             find /var/lib -mindepth 1 -not -path '/var/lib/systemd/*' -printf '%p %m %y %l\\n' | sort
-            find /run -mindepth 1 -maxdepth 1 -not -name utmp -printf '%p %m %y\\n' | sort
-            systemctl list-units --all --plain --no-legend --no-pager --type=service,timer,slice,path,socket |
-                awk '{ print $1, $2, $3 }' | grep -v -e '^user' -e '^session' -e 'systemd-' -e 'modprobe@' | sort
-            systemctl list-unit-files --no-legend --no-pager --state=enabled | sort
-            ip -brief link | awk '{ print $1 }' | sort
-            for tables in iptables ip6tables; do for table in filter nat mangle; do
-                $tables --wait --table $table --list-rules | sed "s/^/$tables $table /"
-            done; done
-            cat /proc/sys/net/ipv4/ip_forward
-            awk '{ print $5 }' /proc/self/mountinfo | sort
-            ss -H -l -t -n | awk '{ print $4 }' | sort
+            ${machineTrace("-v -e '^user' -e '^session' -e 'systemd-' -e 'modprobe@'")}
             ps -e -o comm= | grep -v -e '^bash' -e '^ps' -e '^awk' -e '^sort' -e '^sshd' -e '^sudo' -e '^(sd-' -e '^grep' -e '^uniq' -e systemd | sort | uniq
         `);
     }
@@ -102,6 +98,7 @@ export class SystemdRoom {
         // The namespace's mounts go with its last process, which the kernel takes a moment for.
         for (let tries = 0; ; tries++) {
             try {
+                for (const root of ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]) removeGroups(join(root, this.group));
                 return rmSync(this.folder, { recursive: true, force: true });
             } catch (error) {
                 if (tries === 50) throw error;
@@ -110,6 +107,18 @@ export class SystemdRoom {
         }
     }
 }
+
+let rooms = 0;
+
+/** Into a control group of its own first: units of one name in two rooms would share theirs, and outlive each other. */
+const ENTER = `
+for root in /sys/fs/cgroup /sys/fs/cgroup/unified; do
+    [ -e $root/cgroup.procs ] || continue
+    mkdir $root/$0
+    echo $$ >$root/$0/cgroup.procs
+done
+exec "$@"
+`;
 
 function isConnection(pid: string): boolean {
     try {
@@ -148,7 +157,9 @@ mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs tmpfs dev
 cp -a /dev/{null,zero,full,random,urandom,tty,ptmx} dev
 ln -s /proc/self/fd dev/fd
-mkdir dev/pts dev/shm
+mkdir dev/pts dev/shm dev/net
+# As udev makes it.
+mknod -m 666 dev/net/tun c 10 200
 mount -t devpts devpts dev/pts
 mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
@@ -174,6 +185,12 @@ echo 'builder:*:19000::::::' >>etc/shadow
 echo 'builder ALL=(ALL) NOPASSWD: ALL' >etc/sudoers.d/builder
 chmod 440 etc/sudoers.d/builder
 echo 0 >/proc/sys/net/ipv4/ip_forward
-exec chroot . env -i container=room PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd \\
+# A chroot would do for all but user namespaces, which the kernel does not give in one.
+mkdir run/outside
+pivot_root . run/outside
+cd /
+umount -l run/outside
+rmdir run/outside
+exec env -i container=room PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd \\
     --system --log-target=null --show-status=false --unit=multi-user.target
 `;

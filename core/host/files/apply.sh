@@ -21,10 +21,19 @@ fail() {
     exit 1
 }
 
-# What a removal has to put back, or to leave.
+# One builder of this machine at a time.
+alone() { (flock 9 && "$@") 9<$units_folder; }
+
+# What a removal has to put back, or to leave. All builders of a machine remember what was here before the first of them.
 remember() {
+    local other
     [ ! -e "$state/before" ] || return 0
     mkdir -p "$state"
+    for other in /etc/buildfleet?(_*)/.state/before; do
+        cp "$other" "$state/before.new"
+        mv "$state/before.new" "$state/before"
+        return 0
+    done
     {
         printf 'ip_forward %s\n' "$(cat /proc/sys/net/ipv4/ip_forward)"
         for folder in /usr/local/libexec /var/lib/cni /var/lib/cni/networks /var/lib/cni/results /run/runc; do
@@ -95,14 +104,34 @@ reach_artifact() {
     [ "$got" = 1 ] || fail "this host does not get BuildKit from $BUILDKIT_URL: $(head -1 "$stage/curl"); nothing was changed"
 }
 
+port_in() { [ ! -e "$1" ] || sed -n 's/^PORT=//p' "$1"; }
+
+# Until it has stopped, BuildKit's port is that of before, for the drain.
+keep_port() { [ -z "$old_port" ] || sed -i "s/^PORT=.*/PORT=$old_port/" $scripts/lib.sh; }
+
+# With and without root BuildKit's files belong to different users.
+change_mode() {
+    local mount
+    say "BuildKit runs as ${user:-root} from now on: its caches start empty"
+    [ ! -e $units_folder/buildkitd.service ] || systemctl stop buildkitd.service
+    while read -r mount; do umount "$mount"; done < <(awk '$5 ~ "^/var/lib/buildkit/" { print $5 }' /proc/self/mountinfo | sort -r)
+    rm -rf /var/lib/buildkit /run/buildkit
+    [ -z "$old_user" ] || ROOTLESS_USER=$old_user $scripts/rootless.sh remove
+    rm -f $state/rootless
+    [ -z "$user" ] || printf '%s\n' "$user" >$state/rootless
+}
+
 settings_back() {
     [ ! -e "$stage/host.env" ] || cp "$stage/host.env" $etc/host.env
     [ ! -d /run/buildfleet/refusing ] || "$drain" admit update
 }
 
 reach_artifact
-remember
+alone remember
 remember_subnets
+user=${ROOTLESS_USER:-}
+old_user=$(cat $state/rootless 2>/dev/null || true)
+old_port=$(port_in $scripts/lib.sh)
 cp "$stage/owner" $etc/owner.new
 mv $etc/owner.new $etc/owner
 read -ra units <"$stage/units"
@@ -119,6 +148,7 @@ done <"$stage/read-at-start"
 while read -r path; do
     case $path in "$scripts"/* | "$etc/host.env") put "$path" ;; esac
 done <"$stage/paths"
+keep_port
 if [ $restart = yes ] && systemctl --quiet is-active buildkitd.service; then
     say "BuildKit has to start anew: no new builds, those that run may end"
     "$drain" try update || {
@@ -130,8 +160,14 @@ fi
     settings_back
     fail "BuildKit could not be installed (see above); nothing else was changed"
 }
+[ -z "$user" ] || alone $scripts/rootless.sh create || {
+    settings_back
+    fail "the user $user could not be made (see above); nothing else was changed"
+}
+[ "$user" = "$old_user" ] || change_mode
 
 while read -r path; do put "$path"; done <"$stage/paths"
+keep_port
 ln -sfn "$(cat "$stage/tls")" $tls/.current
 mv -T $tls/.current $tls/current
 clear_away
@@ -141,8 +177,10 @@ mapfile -t own < <(own_units)
 systemctl reset-failed "${own[@]}" 2>/dev/null || true
 if [ $restart = yes ]; then
     systemctl stop buildkitd.service
+    "$drain" admit update stop
     # They ran for the old settings, and count as active since.
     systemctl stop buildfleet-{status,tls,artifact,cache,firewall}.service
+    put $scripts/lib.sh
     forget_subnets
     rm -rf /run/buildfleet/failed-*
 fi

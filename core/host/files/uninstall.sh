@@ -6,7 +6,9 @@ shopt -s extglob nullglob
 
 etc=/etc/buildfleet
 state=$etc/.state
-drain=/usr/local/libexec/buildfleet/drain.sh
+scripts=/usr/local/libexec/buildfleet
+drain=$scripts/drain.sh
+port=$(sed -n 's/^PORT=//p' $scripts/lib.sh 2>/dev/null || true)
 
 was() { grep --quiet --line-regexp --fixed-strings "$1" "$state/before" 2>/dev/null; }
 
@@ -28,33 +30,55 @@ delete_rules() {
 
 chains=(CNI-ADMIN CNI-FORWARD CNI-ISOLATION-STAGE-1 CNI-ISOLATION-STAGE-2)
 
-# What firewall.sh and drain.sh insert, and what the network plugins do for the bridge and for containers that were not ended.
-delete_own_rules() {
-    local subnet path name
-    delete_rule iptables filter INPUT --protocol tcp --dport 8372 --syn --jump REJECT --reject-with tcp-reset
-    delete_rule iptables filter CNI-ADMIN --in-interface buildfleet0 --destination 169.254.169.254 --jump REJECT
-    while read -r subnet; do
-        delete_rule iptables mangle POSTROUTING --source "$subnet" --destination 169.254.169.254 --jump DROP
-    done < <({
+subnets() {
+    {
         cat $state/subnets 2>/dev/null || true
         sed -n "s/^BRIDGE_SUBNET='\(.*\)'$/\1/p" $etc/host.env 2>/dev/null || true
-    } | sort -u)
+    } | sort -u
+}
+
+# in_subnets: of the addresses on stdin those of this builder's networks; other builders of this machine use the same folders.
+in_subnets() {
+    python3 -ISc '
+import ipaddress, sys
+networks = [ipaddress.ip_network(text) for text in sys.argv[1:]]
+for line in sys.stdin:
+    address = line.split("/")[0].strip()
+    if address and any(ipaddress.ip_address(address) in network for network in networks):
+        print(address)' "$@"
+}
+
+# What firewall.sh and drain.sh insert, and what the network plugins do for the bridge and for containers that were not ended.
+delete_own_rules() {
+    local subnet name address addresses own_subnets
+    mapfile -t own_subnets < <(subnets)
+    delete_rule iptables filter INPUT --protocol tcp --dport "${port:-8372}" --syn --jump REJECT --reject-with tcp-reset
+    delete_rule iptables filter CNI-ADMIN --in-interface buildfleet0 --destination 169.254.169.254 --jump REJECT
+    for subnet in "${own_subnets[@]}"; do
+        delete_rule iptables mangle POSTROUTING --source "$subnet" --destination 169.254.169.254 --jump DROP
+    done
     if [ -e /proc/net/if_inet6 ]; then
-        delete_rule ip6tables filter INPUT --protocol tcp --dport 8372 --syn --jump REJECT --reject-with tcp-reset
+        delete_rule ip6tables filter INPUT --protocol tcp --dport "${port:-8372}" --syn --jump REJECT --reject-with tcp-reset
         delete_rule ip6tables mangle FORWARD --in-interface buildfleet0 --destination fd00:ec2::254 --jump DROP
     fi
     for name in "${chains[@]:2}"; do delete_rules filter "$name" '-[io] buildfleet0 '; done
     # Files of the addresses that are given out.
-    for path in /var/lib/cni/networks/buildkit/*.*.*.*; do
-        name=${path##*/}
-        delete_rules filter CNI-FORWARD " ${name//./\\.}/32 "
+    mapfile -t addresses < <(cd /var/lib/cni/networks/buildkit 2>/dev/null && printf '%s\n' *.*.*.* | in_subnets "${own_subnets[@]}")
+    for address in "${addresses[@]}"; do
+        delete_rules filter CNI-FORWARD " ${address//./\\.}/32 "
+        rm -f "/var/lib/cni/networks/buildkit/$address"
     done
-    while read -r name; do
+    while read -r address name; do
+        [ -n "$(in_subnets "${own_subnets[@]}" <<<"$address")" ] || continue
         delete_rules nat POSTROUTING " -j $name\$"
         iptables --wait --table nat --flush "$name"
         iptables --wait --table nat --delete-chain "$name"
     done < <(iptables --wait --table nat --list-rules POSTROUTING |
-        sed -n 's/.*--comment "name: \\"buildkit\\" id: .* -j \(CNI-[0-9a-f]*\)$/\1/p' | sort -u)
+        sed -n 's/^-A POSTROUTING -s \([0-9./]*\) .*--comment "name: \\"buildkit\\" id: .* -j \(CNI-[0-9a-f]*\)$/\1 \2/p' | sort -u)
+    # What the plugins remember of each container names its bridge.
+    for name in /var/lib/cni/results/buildkit-*; do
+        ! grep --quiet --fixed-strings '"buildfleet0"' "$name" || rm -f "$name"
+    done
 }
 
 # The plugins' chains, unless they were here before, or another network or an administrator has rules in them by now.
@@ -101,15 +125,28 @@ rm -rf /etc/systemd/system/{buildkitd.service,buildkitd.service.d,buildfleet.sli
 systemctl daemon-reload
 systemctl reset-failed "${units[@]}" 2>/dev/null || true
 
+[ ! -x $scripts/rootless.sh ] || $scripts/rootless.sh remove
+
 delete_own_rules
 ! ip link show dev buildfleet0 >/dev/null 2>&1 || ip link delete dev buildfleet0
-delete_chains
-# BuildKit's plugins have set it to 1; what was 1 before, and what others need by now, stays.
-if was "ip_forward 0" && ! is_forwarding_needed; then echo 0 >/proc/sys/net/ipv4/ip_forward; fi
 
 while read -r mount; do umount "$mount"; done < <(awk '$5 ~ "^/var/lib/buildkit/" { print $5 }' /proc/self/mountinfo | sort -r)
-rm -rf /var/lib/buildkit /opt/buildfleet /run/buildfleet /run/buildkit /usr/local/libexec/buildfleet
-rm -rf /var/lib/cni/networks/buildkit /var/lib/cni/results/buildkit-*
+rm -rf /var/lib/buildkit /opt/buildfleet /run/buildfleet /run/buildkit
+
+# The rest goes with the last builder of this machine: no other one comes or goes meanwhile.
+exec 9</etc/systemd/system
+flock 9
+others=()
+for other in /etc/buildfleet?(_*)/.state/before; do
+    [ "$other" = $state/before ] || others+=("$other")
+done
+if [ ${#others[@]} = 0 ]; then
+    delete_chains
+    # BuildKit's plugins have set it to 1; what was 1 before, and what others need by now, stays.
+    if was "ip_forward 0" && ! is_forwarding_needed; then echo 0 >/proc/sys/net/ipv4/ip_forward; fi
+    rm -rf /var/lib/cni/networks/buildkit /var/lib/cni/results/buildkit-*
+fi
+rm -rf $scripts
 for folder in /var/lib/cni/{networks,results} /var/lib/cni /usr/local/libexec /run/runc; do
     was "folder $folder" || rmdir "$folder" 2>/dev/null || true
 done

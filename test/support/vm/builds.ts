@@ -6,18 +6,29 @@ import { join } from "node:path";
 import { cacheRoot, findTool } from "../../../drivers/tools";
 import type { Architecture } from "./machine";
 
-/** What a build step does on a builder that has no base image: it asks the network. */
+/** What a build step does on a builder that has no base image: it asks the network, or takes so many MiB of memory. */
 const STEP = `package main
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 )
 
 func main() {
 	what, url := os.Args[1], os.Args[2]
+	if what == "fill" {
+		// Written to, or the kernel gives none.
+		taken := [][]byte{}
+		for size, _ := strconv.Atoi(url); len(taken) < size; {
+			taken = append(taken, bytes.Repeat([]byte{1}, 1<<20))
+		}
+		fmt.Println("filled", len(taken), "MiB")
+		return
+	}
 	client := http.Client{Timeout: 30 * time.Second}
 	method := http.MethodGet
 	switch what {
@@ -141,5 +152,34 @@ export class Gate {
     open(): void {
         this.isOpen = true;
         for (const response of this.waiting) response.end("open\n");
+    }
+}
+
+/** Gates by name, on a server of the test's. */
+export class Gates {
+    private readonly gates = new Map<string, Gate>();
+
+    /** Whether it was a gate that somebody asked for. */
+    handle(path: string, response: ServerResponse): boolean {
+        const gate = this.gates.get(path);
+        gate?.handle(response);
+        return gate !== undefined;
+    }
+
+    /**
+     * A build of one step that runs until its gate opens.
+     *
+     * @param origin of the server, as the step reaches it
+     */
+    async running(
+        name: string,
+        origin: string,
+        request: Omit<BuildRequest, "steps">,
+    ): Promise<{ gate: Gate; build: Build }> {
+        const gate = new Gate();
+        this.gates.set(`/${name}`, gate);
+        const build = startBuild({ ...request, steps: [["wait", `${origin}/${name}`]] });
+        await Promise.race([gate.entered, build.result.then(() => Promise.reject(new Error("it did not wait")))]);
+        return { gate, build };
     }
 }
