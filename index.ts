@@ -47,7 +47,7 @@ export { type SshArgs, sshTarget } from "./components/ssh-args";
 export type { Transform } from "./components/transform";
 export type { AxisValue } from "./core/build-matrix";
 export { type Problem, SettingsError } from "./core/problems";
-export type { EmulationHandler, EmulatorArgs } from "./resources/binfmt-handlers";
+export type { EmulationDocker, EmulationHandler, EmulatorArgs } from "./resources/binfmt-handlers";
 export type { DockerHost, DockerHostRegistry } from "./resources/buildx-builder";
 export { type ArchiveFormat, ImageArchive, type ImageArchiveArgs } from "./resources/image-archive";
 export {

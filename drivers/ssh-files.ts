@@ -4,6 +4,8 @@ export interface RemoteFile {
     path: string;
     /** Permissions, octal: `"0600"`. */
     mode: string;
+    /** By name; one that is there already. Default `root`. */
+    group?: string;
     content: string | Buffer;
 }
 
@@ -17,10 +19,10 @@ const UNFINISHED = ".buildfleet-new";
  * @throws Error for a path that is not absolute or too long for the format.
  */
 export function packFiles(files: readonly RemoteFile[]): Buffer {
-    const blocks = files.flatMap(({ path, mode, content }) => {
+    const blocks = files.flatMap(({ path, mode, group, content }) => {
         const bytes = Buffer.from(content as string);
         const padding = Buffer.alloc((BLOCK - (bytes.length % BLOCK)) % BLOCK);
-        return [header(`${path}${UNFINISHED}`, mode, bytes.length), bytes, padding];
+        return [header(`${path}${UNFINISHED}`, mode, bytes.length, group), bytes, padding];
     });
     return Buffer.concat([...blocks, Buffer.alloc(2 * BLOCK)]);
 }
@@ -36,7 +38,7 @@ export function word(text: string): string {
     return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-function header(path: string, mode: string, size: number): Buffer {
+function header(path: string, mode: string, size: number, group = "root"): Buffer {
     if (!path.startsWith("/") || path.includes("\0"))
         throw new Error(`${JSON.stringify(path)} is not an absolute path`);
     const [prefix, name] = split(path.slice(1));
@@ -53,7 +55,7 @@ function header(path: string, mode: string, size: number): Buffer {
     put("0", 156);
     put("ustar\x0000", 257);
     put("root", 265);
-    put("root", 297);
+    put(group, 297);
     put(prefix, 345);
     put(
         `${octal(

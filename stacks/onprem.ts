@@ -12,6 +12,8 @@ import {
     type ManagedFleetArgs,
     MultiPlatformImage,
     RegistryConnection,
+    RegistryServer,
+    type RegistryServerArgs,
     SigningKey,
 } from "../index";
 import { withFiles } from "./files";
@@ -21,29 +23,41 @@ const SUBJECT = "buildfleet:settings";
 
 /** Builders in a machine room, a private registry, images brought in, and one image that is released. */
 export async function onprem(settings: unknown): Promise<Record<string, unknown>> {
-    const { registry, mirror, builders, emulation, image, scan, sign } = parseOnpremSettings(
+    const { mirror, builders, emulation, image, scan, sign, ...rest } = parseOnpremSettings(
         SUBJECT,
         withFiles(SUBJECT, settings),
     );
-    const connection = new RegistryConnection("registry", registry);
-    const mirrored =
-        mirror && new ImageMirror("mirror", { ...(mirror as ImageMirrorArgs), to: { registry: connection } });
+    const registry = createRegistry(rest);
+    const mirrored = mirror && new ImageMirror("mirror", { ...(mirror as ImageMirrorArgs), to: { registry } });
     const released = new MultiPlatformImage("image", {
-        fleet: createFleet(builders, connection, mirrored),
-        repository: connection.repository(image.repository),
+        fleet: createFleet(builders, registry, mirrored),
+        repository: registry.repository(image.repository),
         ...imageArgs(image),
         buildArgs: { VERSION: image.version, ...image.buildArgs, ...mirroredArgs(image.mirrored, mirrored) },
         emulation,
         scan,
         sign: sign ?? { key: new SigningKey("signing-key") },
     });
-    return { ...outputsOfImage(released), ...(mirrored ? { mirrored: mirrored.refs } : {}) };
+    return {
+        ...outputsOfImage(released),
+        ...(mirrored ? { mirrored: mirrored.refs } : {}),
+        ...(registry instanceof RegistryServer ? { registry: { address: registry.address, ca: registry.ca } } : {}),
+    };
 }
+
+/** A registry that is there, or one that is set up: what is in it waits until it answers. */
+function createRegistry({ registry, registryServer }: Pick<OnpremSettings, "registry" | "registryServer">) {
+    if (registryServer) return new RegistryServer("registry", registryServer as RegistryServerArgs);
+    if (registry) return new RegistryConnection("registry", registry);
+    throw new Error("no registry in the settings");
+}
+
+type Registry = ReturnType<typeof createRegistry>;
 
 // The settings are checked, by the very schemas of the components' arguments.
 function createFleet(
     { external, managed }: OnpremSettings["builders"],
-    registry: RegistryConnection,
+    registry: Registry,
     mirror: ImageMirror | undefined,
 ): Fleet {
     const withRoom = (own: ManagedFleetArgs["registries"]) =>

@@ -16,6 +16,8 @@ export const TABLES = {
 /** Settings of the stacks that are described elsewhere. */
 const ELSEWHERE = {
     registry: "The private registry, as in the table of `RegistryConnection`",
+    registryServer:
+        "In place of `registry`: one that this stack sets up, as in the table of `RegistryServer`; `ssh` may be the name of a managed host",
     mirror: "What is brought into the registry before the image is built, as in the table of `ImageMirror`; `to` is the registry",
     builders: "`external`: as in the table of `ExternalFleet`; `managed`: as in that of `ManagedFleet`",
     fleet: "The builders, as in the table of `Ec2Fleet`",

@@ -96,6 +96,7 @@ export class RegistryServer extends pulumi.ComponentResource {
             applyTransform(args.transform?.service, {
                 ssh: sshTarget(args.ssh),
                 name: slug(name),
+                owner: `${pulumi.getProject()}/${pulumi.getStack()}/${name}`,
                 port,
                 artifact: { url: args.artifact.url, sha256: args.artifact.sha256 },
                 storage: settings.storage ?? `/var/lib/buildfleet-registry/${slug(name)}`,

@@ -7,6 +7,8 @@ import { stringify } from "yaml";
 export interface RegistryServerSettings {
     /** Of the units and folders on the host: lower-case letters, digits, `-`. */
     name: string;
+    /** `project/stack/name` of who manages it; none where an earlier version of this library set it up. */
+    owner?: string;
     /** On all addresses. */
     port: number;
     /** The program, or a release's archive (gzip) that has it as `registry`. */
@@ -28,12 +30,15 @@ export interface GarbageCollection {
     quietSeconds: number;
 }
 
-/** A file of the registry; those that are secret or its own are readable by its group only. */
+/** A file of a registry: root's, and readable by the registry alone where `group` says so. */
 export interface RegistryFile {
     path: string;
     mode: "0644" | "0640" | "0755";
+    group: "root" | typeof GROUP;
     content: string;
 }
+
+const GROUP = "buildfleet-registry";
 
 /** Where a registry lives on its host. */
 export function placesOf({ name, artifact }: Pick<RegistryServerSettings, "name" | "artifact">) {
@@ -52,53 +57,63 @@ const NAME_HEADER = "X-Buildfleet-Registry";
 /** Seconds that requests which run are given when the registry stops. */
 const DRAIN_SECONDS = 300;
 
-/** Every file of a registry but its program. */
+/** What the registry is started with: a folder of its own, named by its content. */
+export function generationOf(settings: RegistryServerSettings): { path: string; files: RegistryFile[] } {
+    const { folder, binary } = placesOf(settings);
+    const contents = (at: string) => servedFiles(settings, at);
+    const id = createHash("sha256")
+        .update(JSON.stringify([binary, contents("")]))
+        .digest("hex")
+        .slice(0, 16);
+    const path = `${folder}/${id}`;
+    const files = Object.entries(contents(path)).map(([name, content]) => own(`${path}/${name}`, content));
+    return { path, files };
+}
+
+function servedFiles(settings: RegistryServerSettings, folder: string): Record<string, string> {
+    const { tls, hashes, port } = settings;
+    const users = Object.entries(hashes).map(([user, hash]) => `${user}:${hash}\n`);
+    return {
+        "config.yml": configuration(settings, folder, false),
+        "read-only.yml": configuration(settings, folder, true),
+        ...(users.length > 0 ? { htpasswd: users.join("") } : {}),
+        ...(tls ? { "tls.crt": tls.certificate, "tls.key": tls.privateKey } : {}),
+        port: `${port}\n`,
+    };
+}
+
+/** Every file of a registry but its program; the owner's name is the first that is there. */
 export function registryFiles(settings: RegistryServerSettings): RegistryFile[] {
-    const { unit, folder, scripts, binary } = placesOf(settings);
-    const { name, storage, tls, hashes, garbageCollection } = settings;
-    const units = "/etc/systemd/system";
+    const { unit, folder, scripts } = placesOf(settings);
+    const { name, storage, owner, garbageCollection } = settings;
     const filled = (file: string, more: Record<string, string> = {}) => {
         const values: Record<string, string> = {
-            ...{ NAME: name, UNIT: unit, FOLDER: folder, SCRIPTS: scripts, BINARY: binary, STORAGE: storage },
+            ...{ NAME: name, UNIT: unit, FOLDER: folder, SCRIPTS: scripts, STORAGE: storage },
             ...more,
         };
         return read(file).replace(/@([A-Z]+)@/g, (_, key) => (values[key] ?? "").replaceAll("%", "%%"));
     };
-    const users = Object.entries(hashes).map(([user, hash]) => `${user}:${hash}\n`);
+    const unitFile = (suffix: string, content: string) => rooted(`/etc/systemd/system/${unit}${suffix}`, content);
     return [
-        { path: `${folder}/config.yml`, mode: "0640", content: configuration(settings, folder, false) },
-        { path: `${folder}/read-only.yml`, mode: "0640", content: configuration(settings, folder, true) },
-        ...(users.length > 0 ? [secret(`${folder}/htpasswd`, users.join(""))] : []),
-        ...(tls ? [secret(`${folder}/tls.crt`, tls.certificate), secret(`${folder}/tls.key`, tls.privateKey)] : []),
-        {
-            path: `${units}/${unit}.service`,
-            mode: "0644",
-            content: filled("registry.service", { PORT: `${settings.port}` }),
-        },
+        ...(owner === undefined ? [] : [own(`${folder}/owner`, `${owner}\n`)]),
+        ...generationOf(settings).files,
         ...(garbageCollection
-            ? ([
-                  { path: `${scripts}/gc.sh`, mode: "0755", content: read("gc.sh") },
-                  { path: `${scripts}/settings.env`, mode: "0644", content: collection(settings, garbageCollection) },
-                  { path: `${units}/${unit}-gc.service`, mode: "0644", content: filled("gc.service") },
-                  {
-                      path: `${units}/${unit}-gc.timer`,
-                      mode: "0644",
-                      content: filled("gc.timer", { SCHEDULE: garbageCollection.schedule }),
-                  },
-              ] as const)
+            ? [
+                  rooted(`${scripts}/gc.sh`, read("gc.sh"), "0755"),
+                  rooted(`${scripts}/settings.env`, collection(settings, garbageCollection)),
+                  unitFile("-gc.service", filled("gc.service")),
+                  unitFile("-gc.timer", filled("gc.timer", { SCHEDULE: garbageCollection.schedule })),
+              ]
             : []),
+        unitFile(".service", filled("registry.service")),
     ];
 }
 
-const secret = (path: string, content: string): RegistryFile => ({ path, mode: "0640", content });
-
-/** What a registry has to be started anew for. */
-function registryStamp(settings: RegistryServerSettings): string {
-    const served = registryFiles(settings).filter(({ path }) => !/gc\.|settings\.env$/.test(path));
-    return createHash("sha256")
-        .update(JSON.stringify([settings.artifact.sha256, served]))
-        .digest("hex");
-}
+const own = (path: string, content: string): RegistryFile => ({ path, mode: "0640", group: GROUP, content });
+const rooted = (path: string, content: string, mode: RegistryFile["mode"] = "0644"): RegistryFile => ({
+    ...{ path, mode, content },
+    group: "root",
+});
 
 /** distribution's configuration (docs/content/about/configuration.md). */
 function configuration(settings: RegistryServerSettings, folder: string, readOnly: boolean): string {
@@ -125,9 +140,9 @@ function configuration(settings: RegistryServerSettings, folder: string, readOnl
 }
 
 function collection(settings: RegistryServerSettings, { quietSeconds }: GarbageCollection): string {
-    const { unit, folder, binary } = placesOf(settings);
+    const { unit, folder } = placesOf(settings);
     return shellSettings({
-        ...{ NAME: settings.name, UNIT: unit, FOLDER: folder, BINARY: binary, STORAGE: settings.storage },
+        ...{ NAME: settings.name, UNIT: unit, FOLDER: folder, STORAGE: settings.storage },
         QUIET_SECONDS: `${quietSeconds}`,
     });
 }
@@ -135,27 +150,36 @@ function collection(settings: RegistryServerSettings, { quietSeconds }: GarbageC
 /** The scripts that the host runs in bash, as root. */
 export type RegistryScript = "prepare" | "activate" | "look" | "remove";
 
-/** A script with the settings it reads. */
+export interface ScriptChoices {
+    /** Whose registry it may change; `nobody` for one without an owner. Default: the settings' owner. */
+    takes?: readonly string[];
+    /** Whether `remove` takes the images, too; default false. */
+    removeData?: boolean;
+}
+
+/** A script with the settings it reads; exit code 3 and a line `owner …` where the registry is another one's. */
 export function registryScript(
     script: RegistryScript,
     settings: RegistryServerSettings,
-    { removeData = false } = {},
+    { takes = settings.owner === undefined ? [] : [settings.owner], removeData = false }: ScriptChoices = {},
 ): string {
     const { unit, folder, scripts, binaries, binary } = placesOf(settings);
     const { artifact, garbageCollection } = settings;
     const values = {
         ...{ NAME: settings.name, UNIT: unit, FOLDER: folder, SCRIPTS: scripts, BINARIES: binaries, BINARY: binary },
         ...{ STORAGE: settings.storage, URL: artifact.url, SHA256: artifact.sha256 },
+        TAKES: takes.join("\n"),
+        GENERATION: generationOf(settings).path,
         SCHEDULE: garbageCollection?.schedule ?? "",
         COLLECT: garbageCollection ? "yes" : "",
-        STAMP: registryStamp(settings),
         CHECK: `${settings.tls ? "https" : "http"}://127.0.0.1:${settings.port}/v2/`,
         FILES: registryFiles(settings)
             .map(({ path }) => path)
             .join("\n"),
         DATA: removeData ? "remove" : "keep",
     };
-    return `${shellSettings(values)}${read(`${script}.sh`)}`;
+    const library = script === "look" ? "" : read("lib.sh");
+    return `${shellSettings(values)}${library}${read(`${script}.sh`)}`;
 }
 
 /** In single quotes, where a shell takes all characters as they are. */

@@ -82,10 +82,14 @@ const tls = fields({
         .describe("For clients; the system's authorities when unset"),
 });
 
-/** The arguments of a `RegistryServer`. */
-export function registryServerSettings() {
+/**
+ * The arguments of a `RegistryServer`.
+ *
+ * @param ssh how the host is said; default as `SshArgs` have it.
+ */
+export function registryServerSettings(ssh: z.ZodType = sshSettings()) {
     return fields({
-        ssh: late(sshSettings()).describe("The host"),
+        ssh: late(ssh).describe("The host"),
         address: address.describe("What everybody calls it by, `host:port`; the host listens on this port"),
         artifact: late(
             fields({
@@ -128,9 +132,11 @@ function checkTls(value: unknown, ctx: z.core.$RefinementCtx<unknown>): void {
 }
 
 /** A `RegistryServer`'s arguments after parsing, defaults filled in. */
-export type RegistryServerArguments = z.output<ReturnType<typeof registryServerSettings>>;
+export type RegistryServerArguments = Omit<z.output<ReturnType<typeof registryServerSettings>>, "ssh"> & {
+    ssh: z.output<ReturnType<typeof sshSettings>>;
+};
 
 /** @throws SettingsError with every problem at once. */
 export function checkRegistryServerSettings(subject: string, value: unknown): Late<RegistryServerArguments> {
-    return checkSettings(subject, registryServerSettings() as z.ZodType<RegistryServerArguments>, value);
+    return checkSettings(subject, registryServerSettings() as z.ZodType as z.ZodType<RegistryServerArguments>, value);
 }

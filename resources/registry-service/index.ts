@@ -27,6 +27,8 @@ export interface RegistryServiceArgs {
     ssh: pulumi.Input<SshTarget>;
     /** Of its units and folders. */
     name: pulumi.Input<string>;
+    /** Who manages it; one that another one manages is refused. */
+    owner: pulumi.Input<string>;
     port: pulumi.Input<number>;
     artifact: pulumi.Input<RegistryArtifactArgs>;
     /** Absolute path on the host. */

@@ -13,7 +13,7 @@ import { BareHost } from "../support/bare-host";
 const PROGRAM = readFileSync(findTool("registry"));
 const UNIT = "buildfleet-registry-room";
 const STORAGE = "/var/lib/buildfleet-registry/room";
-const SETTINGS = "/usr/local/libexec/buildfleet-registry/room/settings.env";
+const PROGRAM_LINK = "/etc/buildfleet-registry/room/current/registry";
 
 const host = new BareHost();
 let mirror: Server;
@@ -26,6 +26,7 @@ beforeAll(async () => {
     inputs = {
         ssh: host.ssh,
         name: "room",
+        owner: "tests/garbage/room",
         port: await freePort(),
         artifact: {
             url: `http://127.0.0.1:${(mirror.address() as AddressInfo).port}/registry`,
@@ -116,9 +117,10 @@ describe("garbage collection", () => {
         // The real program, once the test has looked.
         await host.shell(`
             mkfifo /run/go /run/began
-            printf '#!/bin/sh\\necho >/run/began\\nread -r line </run/go\\nexec %s "$@"\\n' "$(. ${SETTINGS}; echo "$BINARY")" >/run/slow
+            program=$(readlink ${PROGRAM_LINK})
+            printf '#!/bin/sh\\n[ "$1" = serve ] || { echo >/run/began; read -r line </run/go; }\\nexec %s "$@"\\n' "$program" >/run/slow
             chmod 0755 /run/slow; chmod 0666 /run/go /run/began
-            cp ${SETTINGS} /run/settings.env; echo BINARY=/run/slow >>${SETTINGS}`);
+            ln -sfn /run/slow ${PROGRAM_LINK}; echo "$program" >/run/program`);
         for (const end of ["echo >/run/go", `systemctl kill --kill-who=all --signal=KILL ${UNIT}-gc`]) {
             await host.shell(`systemctl restart ${UNIT}-gc; cat /run/began`);
             expect(await startUpload()).toBe(405);
@@ -127,7 +129,7 @@ describe("garbage collection", () => {
             expect(await startUpload()).toBe(202);
             await later();
         }
-        await host.shell(`cp /run/settings.env ${SETTINGS}`);
+        await host.shell(`ln -sfn "$(cat /run/program)" ${PROGRAM_LINK}`);
         expect(await client().headManifest("app", "2.0.0")).toMatchObject({ digest });
         expect((await operations.diff("", state, inputs)).changes).toBe(false);
     });

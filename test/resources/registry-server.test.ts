@@ -15,6 +15,7 @@ import { BareHost } from "../support/bare-host";
 const PROGRAM = readFileSync(findTool("registry"));
 const OTHER = Buffer.from("#!/bin/sh\nexit 126\n");
 const QUIET = "buildfleet-registry-room";
+const OWNER = "tests/first/room";
 
 const host = new BareHost();
 let mirror: Server;
@@ -36,6 +37,7 @@ const url = (path: string) => `http://127.0.0.1:${(mirror.address() as AddressIn
 const inputs = (changed: Partial<Inputs> = {}): Inputs => ({
     ssh: host.ssh,
     name: "room",
+    owner: OWNER,
     port,
     artifact: { url: url("registry"), sha256: sha256(PROGRAM).slice(7) },
     storage: "/var/lib/buildfleet-registry/room",
@@ -87,15 +89,19 @@ describe("a registry with TLS and passwords", () => {
                 "tr '\\0' ' ' </proc/$(pgrep -x registry)/cmdline",
         );
         expect(found).toMatch(
-            /^\/opt\/buildfleet-registry\/room\/[0-9a-f]{16}\/registry serve \/etc\/\S+\/config.yml$/,
+            /^\/etc\/buildfleet-registry\/room\/current\/registry serve \/etc\/\S+\/current\/config.yml$/,
         );
-        expect(await shell("stat -c '%a %U:%G' /etc/buildfleet-registry/room{,/tls.key,/htpasswd,/secret.env}")).toBe(
-            ["750", "640", "640", "600"].map((mode) => `${mode} root:buildfleet-registry`).join("\n"),
+        expect(
+            await shell("cd /etc/buildfleet-registry/room; stat -c '%a %U:%G' . current/{tls.key,htpasswd} secret.env"),
+        ).toBe(
+            [...["750", "640", "640"].map((mode) => `${mode} root:buildfleet-registry`), "600 root:root"].join("\n"),
         );
 
         // Without passwords and TLS, neither is left behind.
         const { outs: open } = await operations.update("", changed, inputs());
-        expect(await shell("ls /etc/buildfleet-registry/room")).toBe("config.yml\nread-only.yml\nsecret.env");
+        expect(await shell("cd /etc/buildfleet-registry/room; ls | wc -l; ls . current/ | grep -v '^[0-9a-f]*$'")).toBe(
+            "4\n.:\ncurrent\nowner\nsecret.env\ncurrent/:\nconfig.yml\nport\nread-only.yml\nregistry",
+        );
         expect(await client().headManifest("team/app", "1.0.0")).toMatchObject({ digest });
         await operations.delete("", open);
         expect(await traces()).toBe("");
@@ -162,7 +168,7 @@ describe("a registry on plain HTTP", () => {
     });
 
     it("sees whatever somebody did by hand, and mends all of it at once", async () => {
-        const folder = "/etc/buildfleet-registry/room";
+        const folder = "/etc/buildfleet-registry/room/current";
         const program = "/opt/buildfleet-registry/room/*/registry";
         // What was done, and how it is undone for the next one to be seen alone.
         const harms = [
@@ -212,6 +218,20 @@ describe("a registry on plain HTTP", () => {
         await operations.delete("", { ...inputs({ ...taken, removeData: true }), hashes: {} });
         other.close();
         expect(await shell("ls -d /srv/second /etc/buildfleet-registry/second 2>/dev/null")).toBe("");
+        expect(await diff(state, inputs())).toBe(false);
+    });
+
+    it("goes back to what it was where it does not start with what is new", async () => {
+        const broken = { tls: { certificate: "no certificate", privateKey: "no key" } };
+        await expect(operations.update("", state, inputs(broken))).rejects.toThrow(
+            /find any PEM data[\s\S]*it serves as before/,
+        );
+        expect(await client().putBlob("back", Buffer.from("again"))).toMatchObject({ size: 5 });
+        expect(
+            await shell(
+                "ls /etc/buildfleet-registry/room | grep -c '^[0-9a-f]*$'; ls /etc/buildfleet-registry/room/*.new",
+            ),
+        ).toBe("1");
         expect(await diff(state, inputs())).toBe(false);
     });
 });

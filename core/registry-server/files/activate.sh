@@ -1,27 +1,20 @@
-# Takes over the files that were written. Run twice, it changes nothing.
-# From the settings: NAME, UNIT, FOLDER, STAMP, BINARIES, BINARY, SCRIPTS, CHECK, COLLECT, FILES.
-set -euo pipefail
-umask 077
-started=/run/buildfleet-registry/$NAME.started
+# Takes over the files on standard input (a tar, each name ends in ".buildfleet-new"). They have their owner and permissions from
+# the beginning, and what the registry is started with is a folder of its own, taken up by one link: killed between any two
+# of these steps, the registry runs, and starts, with what was before or with what is to be. Run again, it comes to its end.
+# From the settings: NAME, UNIT, FOLDER, GENERATION, BINARIES, BINARY, SCRIPTS, CHECK, COLLECT, FILES.
 
-secret() { printf 'REGISTRY_HTTP_SECRET=%s\n' "$(head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n')"; }
+units=/etc/systemd/system
+new=${GENERATION##*/}
 
-if [ ! -s "$FOLDER/secret.env" ]; then
-    secret >"$FOLDER/secret.env.new"
-    mv -T "$FOLDER/secret.env.new" "$FOLDER/secret.env"
-fi
-# What is no longer asked for, keys among it.
-for file in "$FOLDER"/*; do
-    [ "$file" = "$FOLDER/secret.env" ] || grep -qxF -- "$file" <<<"$FILES" || rm -rf "$file"
-done
-chgrp buildfleet-registry "$FOLDER" "$FOLDER"/*
-chmod 0750 "$FOLDER"
-systemctl daemon-reload
-systemctl --quiet enable "$UNIT.service"
-if ! systemctl --quiet is-active "$UNIT.service" || [ "$(cat "$started" 2>/dev/null)" != "$STAMP" ]; then
-    # Ends after the requests that run.
-    systemctl restart "$UNIT.service"
-fi
+take() {
+    case $1 in "$2"/*) mv -T "$1.buildfleet-new" "$1" ;; esac
+}
+
+# switch <generation>: what the registry is started with from now on.
+switch() {
+    ln -sfn "$1" "$FOLDER/.current"
+    mv -T "$FOLDER/.current" "$FOLDER/current"
+}
 
 answers() {
     local answer
@@ -29,26 +22,66 @@ answers() {
     grep -qiE '^HTTP/[0-9.]+ (200|401)' <<<"$answer" && grep -qix "x-buildfleet-registry: $NAME.\?" <<<"$answer"
 }
 
-until answers; do
-    if [ "$SECONDS" -ge 60 ] || [ "$(systemctl show --property=NRestarts --value "$UNIT.service")" -ge 3 ]; then
-        printf 'the registry does not answer at %s; its journal ends:\n' "$CHECK" >&2
-        journalctl --quiet --no-pager --output=cat --lines=10 --unit="$UNIT.service" >&2 || true
-        exit 1
+# Says why, and goes back to what was before where there is something.
+give_up() {
+    printf 'the registry does not answer at %s; its journal ends:\n' "$CHECK" >&2
+    journalctl --quiet --no-pager --output=cat --lines=10 --unit="$UNIT.service" >&2 || true
+    if [ -n "$former" ] && [ "$former" != "$new" ] && [ -x "$FOLDER/$former/registry" ]; then
+        switch "$former"
+        systemctl restart "$UNIT.service" || exit 1
+        rm -rf "$FOLDER/unfinished" "$GENERATION"
+        fail "it serves as before"
     fi
+    exit 1
+}
+
+install --directory --group=buildfleet-registry --mode=0750 "$FOLDER"
+if [ ! -s "$FOLDER/secret.env" ]; then
+    (umask 077 && printf 'REGISTRY_HTTP_SECRET=%s\n' "$(head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n')" >"$FOLDER/.secret.env")
+    mv -T "$FOLDER/.secret.env" "$FOLDER/secret.env"
+fi
+tar --extract --file - --directory / --preserve-permissions
+
+former=$(readlink "$FOLDER/current" || true)
+restart=no
+if [ "$former" != "$new" ] || [ -e "$FOLDER/unfinished" ] || ! systemctl --quiet is-active "$UNIT.service"; then restart=yes; fi
+while IFS= read -r path; do
+    case $path in
+        "$GENERATION"/* | "$units/$UNIT.service") cmp --silent "$path.buildfleet-new" "$path" || restart=yes ;;
+    esac
+done <<<"$FILES"
+# Until it runs with what is written, however this ends.
+[ $restart = no ] || : >"$FOLDER/unfinished"
+
+while IFS= read -r path; do take "$path" "$FOLDER"; done <<<"$FILES"
+[ "$(readlink "$GENERATION/registry" || true)" = "$BINARY" ] || ln -sfnT "$BINARY" "$GENERATION/registry"
+[ "$former" = "$new" ] || switch "$new"
+while IFS= read -r path; do take "$path" "$SCRIPTS"; done <<<"$FILES"
+while IFS= read -r path; do take "$path" "$units"; done <<<"$FILES"
+systemctl daemon-reload
+systemctl --quiet enable "$UNIT.service"
+if [ $restart = yes ]; then
+    # Ends after the requests that run. Why it does not start is told below.
+    systemctl restart "$UNIT.service" || true
+fi
+SECONDS=0
+until answers; do
+    if [ "$SECONDS" -ge 60 ] || [ "$(systemctl show --property=NRestarts --value "$UNIT.service")" -ge 3 ]; then give_up; fi
     sleep 0.2
 done
-mkdir -p "${started%/*}"
-printf '%s\n' "$STAMP" >"$started"
+rm -f "$FOLDER/unfinished"
+
 if [ -n "$COLLECT" ]; then
     systemctl --quiet enable "$UNIT-gc.timer"
     systemctl restart "$UNIT-gc.timer"
 else
     systemctl --quiet disable --now "$UNIT-gc.timer" 2>/dev/null || true
     systemctl stop "$UNIT-gc.service" 2>/dev/null || true
-    rm -rf "/etc/systemd/system/$UNIT-gc.timer" "/etc/systemd/system/$UNIT-gc.service" "${SCRIPTS:?}"
+    rm -rf "$units/$UNIT-gc.timer"{,.buildfleet-new} "$units/$UNIT-gc.service"{,.buildfleet-new} "${SCRIPTS:?}"
     systemctl daemon-reload
 fi
-# Programs of earlier versions.
+# What is no longer used, keys and programs of before among it.
+find "$FOLDER" -mindepth 1 -maxdepth 1 -not -name owner -not -name secret.env -not -name current -not -name "$new" -exec rm -rf {} +
 for other in "$BINARIES"/*; do
     [ "$other" = "${BINARY%/*}" ] || rm -rf "$other"
 done

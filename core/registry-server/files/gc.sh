@@ -31,7 +31,7 @@ collect() {
     # What came in while the registry finished its last requests.
     ! pushed_lately || later "something was pushed just now"
     say "collecting garbage; the registry is read-only"
-    runuser -u buildfleet-registry -- "$BINARY" garbage-collect "$FOLDER/config.yml"
+    runuser -u buildfleet-registry -- "$FOLDER/current/registry" garbage-collect "$FOLDER/current/config.yml"
     say "done"
 }
 

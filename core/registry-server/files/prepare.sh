@@ -1,12 +1,5 @@
 # All that can fail before anything is changed: the calendar's words, the program, its user, its folder.
-# From the settings: NAME, URL, SHA256, BINARY, STORAGE, SCHEDULE.
-set -euo pipefail
-umask 022
-
-fail() {
-    printf '%s\n' "$*" >&2
-    exit 1
-}
+# From the settings: URL, SHA256, BINARY, STORAGE, SCHEDULE.
 
 fetch() {
     local target=${BINARY%/*} partial sum

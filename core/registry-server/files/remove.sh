@@ -1,13 +1,13 @@
 # Stops a registry and takes away all that was put there; what it stores stays, unless that is to go, too.
 # From the settings: NAME, UNIT, FOLDER, SCRIPTS, BINARIES, STORAGE, DATA.
-set -euo pipefail
+
 for one in "$UNIT-gc.timer" "$UNIT-gc.service" "$UNIT.service"; do
     systemctl --quiet disable --now "$one" 2>/dev/null || true
     if systemctl --quiet is-active "$one"; then
         printf '%s does not stop\n' "$one" >&2
         exit 1
     fi
-    rm -rf "/etc/systemd/system/$one" "/etc/systemd/system/$one.d"
+    rm -rf "/etc/systemd/system/$one"{,.d,.buildfleet-new}
 done
 systemctl daemon-reload
 systemctl reset-failed "$UNIT*" 2>/dev/null || true
