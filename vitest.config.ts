@@ -3,17 +3,17 @@ import { basename } from "node:path";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-// As many files at a time as there are cores, the cheap ones first, so that a mistake shows early. `npm test` runs the machine beside them.
+// As many files at a time as there are cores, the cheap ones first, so that a mistake shows early; the machines at last, alone.
 const STACKS = ["test/e2e/**/*.test.ts"];
 const PROCESSES = ["test/aws/**/*.test.ts", "test/engine/**/*.test.ts", "test/resources/**/*.test.ts"];
-// An emulated machine, for minutes.
+// An emulated machine, which takes both cores for minutes.
 const MACHINES = ["test/vm/**/*.test.ts"];
 
 /** Those that take a minute or more, longest first: one of them begun last would leave the other core without work. */
 const LONG = [
     ...["killed", "concurrent-releases", "gates", "external-fleet", "fresh-runner", "native", "no-change"],
-    ...["image-mirror-killed", "managed-host", "docker-builder", "conformance", "docker-driver"],
-    ...["host-buildkit", "host-aws"],
+    ...["image-mirror-killed", "docker-builder", "registry-server-killed", "managed-host", "conformance"],
+    ...["docker-driver", "host-buildkit", "host-aws"],
 ];
 
 class LongFirst extends BaseSequencer {

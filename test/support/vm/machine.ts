@@ -83,6 +83,7 @@ export class VirtualMachine {
         const qemu = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
         this.qemu = qemu;
         const log = process.env.BUILDFLEET_VM_LOGS ?? this.settings.folder;
+        mkdirSync(log, { recursive: true });
         const file = join(log, `console-${this.settings.identity.instanceId}-${this.boots}.log`);
         for (const stream of [qemu.stdout, qemu.stderr])
             stream.setEncoding("utf8").on("data", (text: string) => {
