@@ -68,6 +68,9 @@ export async function startBuildkitd(
             "--containerd-worker=false",
             "--config",
             join(folder, "none.toml"),
+            // Its default is one path for all daemons of a machine, where two that start at once collide.
+            "--otel-socket-path",
+            join(folder, "otel.sock"),
         ],
         { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, OTEL_TRACES_EXPORTER: "none" } },
     );
