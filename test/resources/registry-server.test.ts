@@ -162,6 +162,20 @@ describe("a registry on plain HTTP", () => {
         );
     });
 
+    it.each([
+        ["the same folder", "/var/lib/buildfleet-registry/room"],
+        ["one in it", "/var/lib/buildfleet-registry/room/second"],
+        ["one around it", "/var/lib/buildfleet-registry"],
+        ["another name of it", "/srv/link"],
+    ])("shares its folder with no other registry: %s", async (_what, storage) => {
+        await shell("ln -sfn /var/lib/buildfleet-registry/room /srv/link");
+        await expect(operations.create(inputs({ name: "second", port: port + 1, storage }))).rejects.toThrow(
+            `storage: ${storage} on this host is not free: the registry room has /var/lib/buildfleet-registry/room; ` +
+                "name a folder of the registry's own (nothing was changed)",
+        );
+        expect(await shell("ls /etc/buildfleet-registry /opt/buildfleet-registry")).not.toContain("second");
+    });
+
     it("moves on from a host that is gone", async () => {
         const gone = { ...state, ssh: { ...state.ssh, port: 1 } };
         expect((await operations.update("", gone, inputs())).outs.ssh).toEqual(inputs().ssh);

@@ -10,7 +10,7 @@ import {
     rmSync,
     writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { generateKeys, type HostKeys } from "./ssh-keys";
 
 /** What a command left. */
@@ -31,7 +31,8 @@ export class BareHost {
     /** Of the host's first process. */
     private pid = "";
     private holder: ChildProcess | undefined;
-    private readonly group = `buildfleet-host-${process.pid}-${hosts++}`;
+    /** Named as the folder, which is nobody else's: a pid comes back, and may find what a killed run left. */
+    private readonly group = basename(this.folder);
     private keys: HostKeys | undefined;
     private sshPort = 0;
     /** Whether it is a user namespace of its own. */
@@ -130,8 +131,6 @@ export class BareHost {
         writeFileSync(join(this.folder, name), content, { mode: 0o755 });
     }
 }
-
-let hosts = 0;
 
 /** Looks every 20 ms: neither the kernel nor that systemd tells a process outside. */
 async function until(isTrue: () => boolean, withinMs = 30_000): Promise<void> {

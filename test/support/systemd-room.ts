@@ -1,7 +1,7 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import type { SshTarget } from "../../core/ssh-target";
 import { removeGroups } from "./bare-host";
@@ -17,7 +17,7 @@ export class SystemdRoom {
     readonly folder = mkdtempSync("/tmp/buildfleet-systemd-");
     private init: ChildProcess | undefined;
     private pid = "";
-    private readonly group = `buildfleet-room-${process.pid}-${rooms++}`;
+    private readonly group = basename(this.folder);
 
     constructor(readonly network: Pick<GuestNetwork, "command" | "guest" | "answers">) {}
 
@@ -107,8 +107,6 @@ export class SystemdRoom {
         }
     }
 }
-
-let rooms = 0;
 
 /** Into a control group of its own first: units of one name in two rooms would share theirs, and outlive each other. */
 const ENTER = `

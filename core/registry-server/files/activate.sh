@@ -35,6 +35,8 @@ give_up() {
     exit 1
 }
 
+# Another one may have come since this one was prepared.
+need_storage_of_its_own
 install --directory --group=buildfleet-registry --mode=0750 "$FOLDER"
 if [ ! -s "$FOLDER/secret.env" ]; then
     (umask 077 && printf 'REGISTRY_HTTP_SECRET=%s\n' "$(head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n')" >"$FOLDER/.secret.env")

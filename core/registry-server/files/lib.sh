@@ -1,5 +1,5 @@
 # Goes before each script that changes something; bash, as root.
-# From the settings: NAME, FOLDER, TAKES (whose registry may be changed, an owner a line).
+# From the settings: NAME, FOLDER, STORAGE, TAKES (whose registry may be changed, an owner a line).
 set -euo pipefail
 umask 022
 
@@ -23,3 +23,19 @@ if [ -n "$owner" ] && ! grep -qxF -e "$owner" <<<"$TAKES"; then
     printf 'owner %s\n' "$owner"
     exit 3
 fi
+
+# Two registries over one folder: the one's garbage collection would take what is being pushed to the other.
+need_storage_of_its_own() {
+    local mine config other theirs
+    mine=$(realpath --canonicalize-missing "$STORAGE")
+    for config in "${FOLDER%/*}"/*/current/config.yml; do
+        other=${config%/current/config.yml}
+        other=${other##*/}
+        if [ ! -e "$config" ] || [ "$other" = "$NAME" ]; then continue; fi
+        theirs=$(realpath --canonicalize-missing "$(sed -n 's/^ *rootdirectory: *//p' "$config")")
+        if [[ $mine/ == "$theirs"/* || $theirs/ == "$mine"/* ]]; then
+            fail "storage: $STORAGE on this host is not free: the registry $other has $theirs;" \
+                "name a folder of the registry's own (nothing was changed)"
+        fi
+    done
+}

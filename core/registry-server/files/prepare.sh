@@ -31,6 +31,7 @@ fetch() {
 }
 
 # What is somebody else's is not made the registry's.
+need_storage_of_its_own
 if [ -d "$STORAGE" ] && [ "$(stat -c %U "$STORAGE")" != buildfleet-registry ] && [ ! -d "$STORAGE/docker/registry/v2" ] &&
     [ -n "$(ls -A "$STORAGE")" ]; then
     fail "storage: $STORAGE holds something else on this host; name a folder of the registry's own (nothing was changed)"
