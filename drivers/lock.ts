@@ -1,8 +1,14 @@
 import { createHash } from "node:crypto";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync, readlinkSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import { lock } from "proper-lockfile";
+import { type Daemon, daemonOf, isAlive } from "./daemon";
 import { cacheRoot } from "./tools";
+
+/** A lock that its holder has not touched for so long is nobody's. */
+const STALE_MS = 5_000;
+const WAIT_MS = 500_000;
 
 const queues = new Map<string, Promise<unknown>>();
 
@@ -18,19 +24,106 @@ async function inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
     }
 }
 
+/** Who holds a lock. */
+interface Holder extends Daemon {
+    /** The pid namespace, in which alone the pid says something. */
+    namespace: string;
+    /** The very folder that is the lock: another one of its name is somebody else's. */
+    folder: string;
+}
+
+const folderOf = (path: string) => `${path}.lock`;
+const noteOf = (path: string) => `${path}.holder`;
+const namespace = () => readlinkSync("/proc/self/ns/pid");
+
+function folderId(path: string): string {
+    const { dev, ino, birthtimeNs } = statSync(folderOf(path), { bigint: true });
+    return `${dev}:${ino}:${birthtimeNs}`;
+}
+
+/** Writes down that this process has the lock. Where /proc can't tell a dead holder from a live one, the age alone decides. */
+function note(path: string): string | undefined {
+    if (process.platform !== "linux") return undefined;
+    const text = JSON.stringify({ ...daemonOf(process.pid), namespace: namespace(), folder: folderId(path) });
+    writeFileSync(noteOf(path), text);
+    return text;
+}
+
+function read(path: string): string {
+    try {
+        return readFileSync(noteOf(path), "utf8");
+    } catch {
+        return ""; // it was released meanwhile, or is not noted (yet), or never is
+    }
+}
+
+/** Whether the lock is that of a process that is known to have ended. */
+function isLeft(path: string): boolean {
+    const text = read(path);
+    try {
+        const holder: Holder = JSON.parse(text);
+        return holder.namespace === namespace() && holder.folder === folderId(path) && !isAlive(holder);
+    } catch {
+        return false; // the age decides
+    }
+}
+
+const tryLock = (path: string, onCompromised?: (error: Error) => void) =>
+    lock(path, { realpath: false, stale: STALE_MS, update: 1_000, ...(onCompromised ? { onCompromised } : {}) }).catch(
+        (error: NodeJS.ErrnoException) => {
+            if (error.code !== "ELOCKED") throw error;
+            return undefined;
+        },
+    );
+
+/** Takes away a lock whose holder has ended; one process at a time, or the second would take away a third's. */
+async function clear(path: string): Promise<boolean> {
+    if (!isLeft(path)) return false;
+    const release = await tryLock(`${path}.clear`);
+    if (!release) return false;
+    try {
+        if (!isLeft(path)) return false;
+        rmSync(noteOf(path), { force: true });
+        rmdirSync(folderOf(path));
+        return true;
+    } finally {
+        await release();
+    }
+}
+
+/** @throws Error when it is held for longer than 500 s. */
+async function acquire(key: string, path: string, onCompromised: (error: Error) => void): Promise<() => Promise<void>> {
+    const end = Date.now() + WAIT_MS;
+    for (let pause = 25; ; pause = Math.min(250, pause * 1.3)) {
+        const release = await tryLock(path, onCompromised);
+        if (release) {
+            let noted: string | undefined;
+            try {
+                noted = note(path);
+            } catch (error) {
+                await release();
+                throw error;
+            }
+            return async () => {
+                await release();
+                // Unless the next one's is there already.
+                if (read(path) === noted) rmSync(noteOf(path), { force: true });
+            };
+        }
+        if (await clear(path)) continue;
+        if (Date.now() > end)
+            throw new Error(`${key} is in use by another process for ${WAIT_MS / 1_000} s; try again`);
+        await wait(pause);
+    }
+}
+
 async function exclusively<T>(key: string, work: () => Promise<T>): Promise<T> {
     const folder = join(cacheRoot(), "locks");
     mkdirSync(folder, { recursive: true });
     const path = join(folder, createHash("sha256").update(key).digest("hex").slice(0, 32));
     let compromised: Error | undefined;
-    const release = await lock(path, {
-        realpath: false,
-        stale: 5_000,
-        update: 1_000,
-        retries: { retries: 2_000, minTimeout: 25, maxTimeout: 250, factor: 1.3 },
-        onCompromised: (error) => {
-            compromised = error;
-        },
+    const release = await acquire(key, path, (error) => {
+        compromised = error;
     });
     try {
         const result = await work();
@@ -44,8 +137,8 @@ async function exclusively<T>(key: string, work: () => Promise<T>): Promise<T> {
 
 /**
  * Holds every key while `work` runs: against other work in this process and in other processes of this machine and
- * user. The keys are taken in one order, so two holders never wait for each other. A holder that was killed
- * blocks for at most 5 s.
+ * user. The keys are taken in one order, so two holders never wait for each other. What a killed holder held is free at
+ * once on Linux, and where /proc does not tell that it was killed (another system, another container) after 5 s.
  */
 export async function withLocks<T>(keys: string[], work: () => Promise<T>): Promise<T> {
     const [first, ...rest] = [...new Set(keys)].sort();
