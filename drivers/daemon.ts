@@ -12,7 +12,8 @@ export interface Daemon {
     startedAt: string;
 }
 
-function bootId(): string {
+/** Of this machine since it was started. */
+export function bootId(): string {
     return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 }
 

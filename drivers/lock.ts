@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, readlinkSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, readlinkSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { lock } from "proper-lockfile";
-import { type Daemon, daemonOf, isAlive } from "./daemon";
+import { bootId, type Daemon, daemonOf, isAlive } from "./daemon";
 import { cacheRoot } from "./tools";
 
 /** A lock that its holder has not touched for so long is nobody's. */
@@ -36,15 +36,21 @@ const folderOf = (path: string) => `${path}.lock`;
 const noteOf = (path: string) => `${path}.holder`;
 const namespace = () => readlinkSync("/proc/self/ns/pid");
 
-function folderId(path: string): string {
-    const { dev, ino, birthtimeNs } = statSync(folderOf(path), { bigint: true });
+function idOf(folder: string): string {
+    const { dev, ino, birthtimeNs } = statSync(folder, { bigint: true });
     return `${dev}:${ino}:${birthtimeNs}`;
 }
 
+const folderId = (path: string) => idOf(folderOf(path));
+
 /** Writes down that this process has the lock. Where /proc can't tell a dead holder from a live one, the age alone decides. */
 function note(path: string): string | undefined {
-    if (process.platform !== "linux") return undefined;
-    const text = JSON.stringify({ ...daemonOf(process.pid), namespace: namespace(), folder: folderId(path) });
+    let text: string;
+    try {
+        text = JSON.stringify({ ...daemonOf(process.pid), namespace: namespace(), folder: folderId(path) });
+    } catch {
+        return undefined; // another system than Linux, or a /proc that is closed
+    }
     writeFileSync(noteOf(path), text);
     return text;
 }
@@ -57,14 +63,16 @@ function read(path: string): string {
     }
 }
 
-/** Whether the lock is that of a process that is known to have ended. */
-function isLeft(path: string): boolean {
+/** The lock's folder, where its holder is known to have ended. */
+function leftFolder(path: string): string | undefined {
     const text = read(path);
     try {
-        const holder: Holder = JSON.parse(text);
-        return holder.namespace === namespace() && holder.folder === folderId(path) && !isAlive(holder);
+        const { namespace: space, folder, ...daemon }: Holder = JSON.parse(text);
+        // In a folder that machines share, another one's processes are none here, and live.
+        const isOfHere = daemon.startedAt.startsWith(`${bootId()}:`) && space === namespace();
+        return isOfHere && folder === folderId(path) && !isAlive(daemon) ? folder : undefined;
     } catch {
-        return false; // the age decides
+        return undefined; // the age decides
     }
 }
 
@@ -78,14 +86,25 @@ const tryLock = (path: string, onCompromised?: (error: Error) => void) =>
 
 /** Takes away a lock whose holder has ended; one process at a time, or the second would take away a third's. */
 async function clear(path: string): Promise<boolean> {
-    if (!isLeft(path)) return false;
+    if (!leftFolder(path)) return false;
     const release = await tryLock(`${path}.clear`);
     if (!release) return false;
     try {
-        if (!isLeft(path)) return false;
+        const left = leftFolder(path);
+        if (!left) return false;
+        const aside = `${folderOf(path)}.${process.pid}`;
+        renameSync(folderOf(path), aside);
+        if (idOf(aside) !== left) {
+            // Somebody has taken it over by its age just now.
+            renameSync(aside, folderOf(path));
+            return false;
+        }
         rmSync(noteOf(path), { force: true });
-        rmdirSync(folderOf(path));
+        rmdirSync(aside);
         return true;
+    } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === "ENOENT") return true; // it is cleared already
+        throw error;
     } finally {
         await release();
     }

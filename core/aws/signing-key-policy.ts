@@ -22,6 +22,8 @@ const ADMINISTRATION = [
     "kms:DisableKey",
     "kms:EnableKey",
     "kms:GetKeyPolicy",
+    // There is nothing to rotate, but the AWS provider asks with every read of a key, and of its policy.
+    "kms:GetKeyRotationStatus",
     "kms:GetPublicKey",
     "kms:ListAliases",
     "kms:ListGrants",

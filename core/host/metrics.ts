@@ -4,4 +4,6 @@ export const METRICS = {
     cacheBytes: "CacheBytes",
     buildsRunning: "BuildsRunning",
     certificateDaysLeft: "CertificateDaysLeft",
+    /** 1, or 0 where the machine runs and its BuildKit does not answer. */
+    buildkitAnswers: "BuildkitAnswers",
 } as const;

@@ -93,7 +93,7 @@ describe("the complete set of resources", () => {
             buildkit: { artifacts: { arm64: archive } },
             alarms: { topicArn: "arn:aws:sns:eu-central-1:123456789012:builders" },
         });
-        const alarms = ["status", "disk", "certificate"].map(
+        const alarms = ["status", "disk", "buildkit", "certificate"].map(
             (kind) => `aws:cloudwatch/metricAlarm:MetricAlarm builders-X-alarm-${kind}`,
         );
         expect(inventory(resources)).toEqual(

@@ -122,6 +122,15 @@ describe("the key's policy", () => {
         expect(verify?.Action).toEqual(["kms:DescribeKey", "kms:GetPublicKey"]);
     });
 
+    // The provider's sources: `findKeyInfo` and `findKeyPolicyByTwoPartKey` of internal/service/kms, and its updates.
+    it("lets the account do all that the AWS provider asks of a key and its policy", () => {
+        const reads = ["DescribeKey", "GetKeyPolicy", "GetKeyRotationStatus", "ListResourceTags", "ListAliases"];
+        const changes = ["PutKeyPolicy", "UpdateKeyDescription", "EnableKey", "DisableKey", "TagResource"];
+        const others = ["UntagResource", "ScheduleKeyDeletion", "CreateAlias", "UpdateAlias", "DeleteAlias"];
+        for (const action of [...reads, ...changes, ...others])
+            expect(who({ signers: [CI] }, `kms:${action}`), action).toContain(root);
+    });
+
     it("never orphans the key: the account can always change the policy", () => {
         const party = fc.array(fc.constantFrom(CI, CLUSTER, ADMIN), { maxLength: 3 });
         fc.assert(

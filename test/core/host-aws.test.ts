@@ -297,6 +297,7 @@ describe("metrics.sh", () => {
                 Metrics: [
                     { Name: METRICS.diskUsedPercent, Unit: "Percent" },
                     { Name: METRICS.certificateDaysLeft, Unit: "Count" },
+                    { Name: METRICS.buildkitAnswers, Unit: "Count" },
                 ],
             },
         ]);
@@ -306,6 +307,7 @@ describe("metrics.sh", () => {
             Node: "arm64",
             DiskUsedPercent: expect.any(Number),
             CertificateDaysLeft: 19,
+            BuildkitAnswers: 0,
         });
     });
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
@@ -69,6 +69,18 @@ it("one in another container is not taken for dead: its pid says nothing here", 
     // Its pid there is 1, which is another process here.
     const child = await holder("contained", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc");
     const taken = withLocks(["contained"], async () => undefined);
+    expect(await within(taken, AT_ONCE_MS)).toBe(false);
+    child.stdin.end();
+    expect(await within(taken, AT_ONCE_MS)).toBe(true);
+});
+
+it("nor one of another machine that shares the folder", async () => {
+    const child = await holder("shared");
+    const [path = ""] = readdirSync(join(folder, "locks"))
+        .map((name) => join(folder, "locks", name))
+        .filter((path) => path.endsWith(".holder") && readFileSync(path, "utf8").includes(`"pid":${child.pid},`));
+    writeFileSync(path, readFileSync(path, "utf8").replace(/"startedAt":"[^:]*/, '"startedAt":"another-boot'));
+    const taken = withLocks(["shared"], async () => undefined);
     expect(await within(taken, AT_ONCE_MS)).toBe(false);
     child.stdin.end();
     expect(await within(taken, AT_ONCE_MS)).toBe(true);

@@ -162,6 +162,7 @@ describe("the first boot", () => {
         await until("metrics", 120, async () => (await builder.metrics().catch(() => [])).length > 0);
         const events = await builder.metrics();
         for (const event of events) expect(event).toEqual(embeddedMetrics(event));
+        expect(events.map((event) => event[METRICS.buildkitAnswers])).toContain(1);
         expect(events.some((event) => Object.values(METRICS).every((name) => name in event))).toBe(true);
         expect(builder.front.requests.filter(({ refused }) => refused)).toEqual([]);
         expect(builder.front.passed("AmazonSSM.GetParameter").length).toBeGreaterThan(1);
@@ -235,6 +236,7 @@ function embeddedMetrics(event: Record<string, unknown>): Record<string, unknown
         [METRICS.cacheBytes]: "Bytes",
         [METRICS.buildsRunning]: "Count",
         [METRICS.certificateDaysLeft]: "Count",
+        [METRICS.buildkitAnswers]: "Count",
     };
     const names = Object.keys(units).filter((name) => name in event);
     return {

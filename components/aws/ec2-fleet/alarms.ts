@@ -39,6 +39,16 @@ export function createAlarms(scope: FleetScope, node: string, instanceId: pulumi
             comparisonOperator: "GreaterThanThreshold",
             threshold: DISK_PERCENT,
         },
+        buildkit: {
+            ...own,
+            alarmDescription: `The machine of the builder ${node} runs, and its BuildKit does not answer`,
+            metricName: METRICS.buildkitAnswers,
+            statistic: "Maximum",
+            period: 300,
+            evaluationPeriods: 3,
+            comparisonOperator: "LessThanThreshold",
+            threshold: 1,
+        },
         certificate: {
             ...own,
             alarmDescription: `The certificate of the builder ${node} ends in less than ${CERTIFICATE_DAYS} days: run pulumi up`,

@@ -81,7 +81,7 @@ export interface MachineImage {
 
 /** An encrypted gp3 volume, kept when its machine is replaced. */
 export interface CacheVolume {
-    /** From 20 GiB to 64 TiB; default `200 GiB`. Growing is done in place, shrinking makes a new, empty one. */
+    /** From 20 GiB to 64 TiB; default `200 GiB`. Growing is done in place; EC2 refuses to shrink one: give the group another name, and it has a new, empty one. */
     size?: Size;
     /** From 3,000 to 80,000, at most 500 per GiB; default 6,000. */
     iops?: number;

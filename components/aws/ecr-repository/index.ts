@@ -33,8 +33,8 @@ interface Scope {
 
 /**
  * A repository in ECR for images that are released once and stay what they are: tags immutable but for those that move by
- * nature, encrypted, scanned, closed to all but who is named, and kept in bounds by rules that never take a part of an index that
- * is there.
+ * nature (`version` or `movingTags` say which; without either, only full versions and commits' tags stay), encrypted, scanned,
+ * closed to all but who is named, and kept in bounds by rules that never take a part of an index that is there.
  *
  * ```ts
  * const repository = new EcrRepository("team/app", { version: "1.4.2", cache: {} });

@@ -1,12 +1,13 @@
 #!/bin/bash
-# Four figures in CloudWatch's embedded metric format: they travel as a log line, so the machine needs no right to write metrics.
+# Five figures in CloudWatch's embedded metric format: they travel as a log line, so the machine needs no right to write metrics.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 disk=$(df --output=pcent "$STATE" | tail -1 | tr -dc 0-9)
-# Left out of the line when BuildKit does not say: an alarm on missing data sees it, an alarm on zero would not.
+# Left out of the line when BuildKit does not say: they are unknown then, not zero.
 cache=$(timeout 60 buildctl du --format '{{range .}}{{.Size}}{{"\n"}}{{end}}' | awk '{ sum += $1 } END { printf "%.0f", sum }') || cache=
-running=$(builds_running) || running=
+answers=1
+running=$(builds_running) || { running='' answers=0; }
 end=$(date --date "$(openssl x509 -in /etc/buildfleet/tls/current/cert.pem -noout -enddate | cut -d= -f2)" +%s)
 days=$(((end - $(date +%s)) / 86400))
 
@@ -16,7 +17,8 @@ events() {
 import json, sys, time
 group, stream, namespace, fleet, *values = sys.argv[1:]
 now = int(time.time() * 1000)
-units = {"DiskUsedPercent": "Percent", "CacheBytes": "Bytes", "BuildsRunning": "Count", "CertificateDaysLeft": "Count"}
+units = {"DiskUsedPercent": "Percent", "CacheBytes": "Bytes", "BuildsRunning": "Count", "CertificateDaysLeft": "Count",
+    "BuildkitAnswers": "Count"}
 figures = {name: int(value) for name, value in zip(units, values) if value != ""}
 line = {
     "_aws": {"Timestamp": now, "CloudWatchMetrics": [{
@@ -28,7 +30,7 @@ line = {
 }
 print(json.dumps({"logGroupName": group, "logStreamName": stream,
     "logEvents": [{"timestamp": now, "message": json.dumps(line)}]}))' \
-        "$LOG_GROUP" "$NODE" "$METRICS_NAMESPACE" "$FLEET" "$disk" "$cache" "$running" "$days"
+        "$LOG_GROUP" "$NODE" "$METRICS_NAMESPACE" "$FLEET" "$disk" "$cache" "$running" "$days" "$answers"
 }
 
 create_stream() {
