@@ -120,26 +120,31 @@ async function isIntact(session: SshSession, state: State): Promise<boolean> {
 }
 
 /** Takes the registry off its host; one that is somebody else's by now is left alone. */
-async function remove(known: State, removeData: boolean): Promise<void> {
+async function remove(known: State, removeData: boolean, reached = () => {}): Promise<void> {
     const takes = [...(known.owner === undefined ? [] : [known.owner]), NOBODY];
-    await withSsh(known.ssh, (session) =>
-        session.run(registryScript("remove", settingsOf(known), { takes, removeData }), {
+    await withSsh(known.ssh, async (session) => {
+        reached();
+        await session.run(registryScript("remove", settingsOf(known), { takes, removeData }), {
             what: `removing the registry ${known.name}`,
             next: NEXT,
             timeoutMs: 20 * MINUTE_MS,
             okExitCodes: [0, NOT_OURS],
-        }),
-    );
+        });
+    });
 }
 
 const machineOf = ({ ssh }: Inputs) => `${ssh.host}:${ssh.port ?? 22}`;
 
 /** Removes all but the images; a machine that can't be reached is told, and left as it is: a dead one would hold up its successor for ever. */
 async function leave(known: State): Promise<void> {
+    let reached = false;
     try {
-        await remove(known, false);
+        await remove(known, false, () => {
+            reached = true;
+        });
     } catch (error) {
-        if (!isUnreached(error)) throw error;
+        // A connection that broke later is tried again by the next update.
+        if (reached || !isUnreached(error)) throw error;
         progress(
             `the registry's host ${known.ssh.host} could not be reached; its registry is left there: ${error.message}`,
             true,

@@ -171,9 +171,23 @@ describe("a registry on plain HTTP", () => {
         await shell("ln -sfn /var/lib/buildfleet-registry/room /srv/link");
         await expect(operations.create(inputs({ name: "second", port: port + 1, storage }))).rejects.toThrow(
             `storage: ${storage} on this host is not free: the registry room has /var/lib/buildfleet-registry/room; ` +
-                "name a folder of the registry's own (nothing was changed)",
+                "name a folder of the registry's own",
         );
         expect(await shell("ls /etc/buildfleet-registry /opt/buildfleet-registry")).not.toContain("second");
+    });
+
+    it("shares its folder with no other registry that comes at the same time", async () => {
+        const both = await Promise.all(
+            ["second", "third"].map(async (name) => inputs({ name, port: await freePort(), storage: "/srv/both" })),
+        );
+        const made = await Promise.allSettled(both.map((one) => operations.create(one)));
+        const refused = made.flatMap((one) => (one.status === "rejected" ? [String(one.reason)] : []));
+        expect(refused).toEqual([
+            expect.stringMatching(/\/srv\/both on this host is not free: the registry (second|third)/),
+        ]);
+        for (const one of made)
+            if (one.status === "fulfilled") await operations.delete("", { ...one.value.outs, removeData: true });
+        expect(await shell("ls /etc/buildfleet-registry")).toBe("room");
     });
 
     it("moves on from a host that is gone", async () => {
@@ -224,14 +238,17 @@ describe("a registry on plain HTTP", () => {
         expect(await diff(state, inputs())).toBe(false);
     });
 
-    it("says why it does not start", async () => {
+    it("says why it does not start, and is gone again where it never did", async () => {
         const other = createServer((_request, response) => void response.end("not a registry")).listen(0);
         const taken = { port: (other.address() as AddressInfo).port, name: "second", storage: "/srv/second" };
         await once(other, "listening");
-        await expect(operations.create(inputs(taken))).rejects.toThrow(/address already in use/);
-        await operations.delete("", { ...inputs({ ...taken, removeData: true }), hashes: {} });
+        const before = await traces();
+        await expect(operations.create(inputs(taken))).rejects.toThrow(
+            /address already in use[\s\S]*it was taken away again/,
+        );
         other.close();
-        expect(await shell("ls -d /srv/second /etc/buildfleet-registry/second 2>/dev/null")).toBe("");
+        expect(await traces()).toBe(before);
+        expect(await shell("ls -d /srv/second 2>/dev/null; id -u buildfleet-registry")).toMatch(/^\d+$/);
         expect(await diff(state, inputs())).toBe(false);
     });
 

@@ -22,7 +22,7 @@ answers() {
     grep -qiE '^HTTP/[0-9.]+ (200|401)' <<<"$answer" && grep -qix "x-buildfleet-registry: $NAME.\?" <<<"$answer"
 }
 
-# Says why, and goes back to what was before where there is something.
+# Says why, and goes back to what was before, which may be nothing.
 give_up() {
     printf 'the registry does not answer at %s; its journal ends:\n' "$CHECK" >&2
     journalctl --quiet --no-pager --output=cat --lines=10 --unit="$UNIT.service" >&2 || true
@@ -31,6 +31,12 @@ give_up() {
         systemctl restart "$UNIT.service" || exit 1
         rm -rf "$FOLDER/unfinished" "$GENERATION"
         fail "it serves as before"
+    fi
+    if [ -e "$FOLDER/first" ]; then
+        remove_registry
+        rmdir --ignore-fail-on-non-empty "$STORAGE"
+        [ -e "$STORAGE" ] || remove_user
+        fail "it was taken away again"
     fi
     exit 1
 }
@@ -45,6 +51,8 @@ fi
 tar --extract --file - --directory / --preserve-permissions
 
 former=$(readlink "$FOLDER/current" || true)
+# One that has not served yet, whichever run began it.
+[ -n "$former" ] || : >"$FOLDER/first"
 restart=no
 if [ "$former" != "$new" ] || [ -e "$FOLDER/unfinished" ] || ! systemctl --quiet is-active "$UNIT.service"; then restart=yes; fi
 while IFS= read -r path; do
@@ -71,7 +79,7 @@ until answers; do
     if [ "$SECONDS" -ge 60 ] || [ "$(systemctl show --property=NRestarts --value "$UNIT.service")" -ge 3 ]; then give_up; fi
     sleep 0.2
 done
-rm -f "$FOLDER/unfinished"
+rm -f "$FOLDER/first" "$FOLDER/unfinished"
 
 if [ -n "$COLLECT" ]; then
     systemctl --quiet enable "$UNIT-gc.timer"

@@ -1,5 +1,5 @@
 # Goes before each script that changes something; bash, as root.
-# From the settings: NAME, FOLDER, STORAGE, TAKES (whose registry may be changed, an owner a line).
+# From the settings: NAME, UNIT, FOLDER, SCRIPTS, BINARIES, STORAGE, TAKES (whose registry may be changed, an owner a line).
 set -euo pipefail
 umask 022
 
@@ -34,8 +34,34 @@ need_storage_of_its_own() {
         if [ ! -e "$config" ] || [ "$other" = "$NAME" ]; then continue; fi
         theirs=$(realpath --canonicalize-missing "$(sed -n 's/^ *rootdirectory: *//p' "$config")")
         if [[ $mine/ == "$theirs"/* || $theirs/ == "$mine"/* ]]; then
-            fail "storage: $STORAGE on this host is not free: the registry $other has $theirs;" \
-                "name a folder of the registry's own (nothing was changed)"
+            fail "storage: $STORAGE on this host is not free: the registry $other has $theirs; name a folder of the registry's own"
         fi
     done
+}
+
+# Units, programs, settings, keys: all but what it stores.
+remove_registry() {
+    local one parent
+    for one in "$UNIT-gc.timer" "$UNIT-gc.service" "$UNIT.service"; do
+        systemctl --quiet disable --now "$one" 2>/dev/null || true
+        if systemctl --quiet is-active "$one"; then
+            printf '%s does not stop\n' "$one" >&2
+            exit 1
+        fi
+        rm -rf "/etc/systemd/system/$one"{,.d,.buildfleet-new}
+    done
+    systemctl daemon-reload
+    systemctl reset-failed "$UNIT*" 2>/dev/null || true
+    rm -rf "${FOLDER:?}" "${SCRIPTS:?}" "${BINARIES:?}" "/run/buildfleet-registry/$NAME".*
+    for parent in "${FOLDER%/*}" "${SCRIPTS%/*}" "${BINARIES%/*}" /run/buildfleet-registry; do
+        rmdir --ignore-fail-on-non-empty "$parent" 2>/dev/null || true
+    done
+}
+
+# The folder that is made when no other is asked for, and the user; not while another registry, or what one has stored, is its.
+remove_user() {
+    rmdir --ignore-fail-on-non-empty /var/lib/buildfleet-registry 2>/dev/null || true
+    if [ ! -e /etc/buildfleet-registry ] && [ ! -e /var/lib/buildfleet-registry ] && id -u buildfleet-registry >/dev/null 2>&1; then
+        userdel buildfleet-registry
+    fi
 }
