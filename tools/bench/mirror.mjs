@@ -12,6 +12,8 @@ import { checkout, freePort, library } from "./workspace.mjs";
 const run = promisify(execFile);
 const IMAGES = 30;
 const LAYER = 8 * 1024 * 1024;
+/** How much larger the layer of the large image is than that of the small one. */
+const LARGER = 32;
 const OCI = "application/vnd.oci.image";
 
 /** @param {string} folder */
@@ -84,6 +86,15 @@ async function pushImages(registry) {
         await put(path, "index", { manifests }, "1.0");
         names.push(`${path}:1.0`);
     }
+    for (const [path, size] of Object.entries({ small: LAYER, large: LAYER * LARGER })) {
+        const layer = await client.putBlob(path, randomBytes(size), `${OCI}.layer.v1.tar+gzip`);
+        const config = await client.putBlob(
+            path,
+            Buffer.from('{"os":"linux","architecture":"amd64"}'),
+            `${OCI}.config.v1+json`,
+        );
+        await put(path, "manifest", { config, layers: [layer] }, "1.0");
+    }
     await client.close();
     return names;
 }
@@ -110,27 +121,45 @@ export async function mirror(runs, median, say) {
                     ]);
             });
             const own = await withTarget(join(folder, `mirror-${i}`), async (target) => {
-                const child = join(checkout, "test/support/mirror-child.mjs");
-                const { stdout } = await run(process.execPath, [
-                    child,
-                    JSON.stringify(inputs(source.registry, target, names)),
-                ]);
-                peakMb = Math.max(peakMb, JSON.parse(stdout).peakBytes / 1024 / 1024);
+                peakMb = Math.max(peakMb, await mirrored(source.registry, target, names));
             });
             ours.push(own);
             theirs.push(hand);
             say(`mirror ${i + 1}/${runs}: ${own.toFixed(2)} s, skopeo ${hand.toFixed(2)} s`);
         }
+        const peakOf = async (/** @type {string} */ name) => {
+            let peak = 0;
+            await withTarget(join(folder, "memory"), async (target) => {
+                peak = await mirrored(source.registry, target, [name]);
+            });
+            return Math.round(peak);
+        };
         return {
             times: median(theirs.map((seconds, i) => seconds / (ours[i] ?? 1))),
             seconds: median(ours),
             skopeoSeconds: median(theirs),
             peakMb: Math.round(peakMb),
+            smallLayerPeakMb: await peakOf("small:1.0"),
+            largeLayerPeakMb: await peakOf("large:1.0"),
         };
     } finally {
         await source.stop();
         rmSync(folder, { recursive: true, force: true });
     }
+}
+
+/**
+ * Mirrors images by a process of its own.
+ *
+ * @param {string} source
+ * @param {string} target
+ * @param {string[]} names
+ * @returns {Promise<number>} its largest resident memory, in MiB
+ */
+async function mirrored(source, target, names) {
+    const child = join(checkout, "test/support/mirror-child.mjs");
+    const { stdout } = await run(process.execPath, [child, JSON.stringify(inputs(source, target, names))]);
+    return JSON.parse(stdout).peakBytes / 1024 / 1024;
 }
 
 /**
