@@ -168,13 +168,14 @@ export function needsRenewal(pem: string, now: Date, renewBeforeDays: number): b
 
 /**
  * One PEM file of several certificates or bundles, each certificate once, in the order given: what is trusted while an
- * authority is exchanged for the next.
+ * authority is exchanged for the next. Those that have ended before `now` are left out; default none.
  */
-export function bundle(pems: string[]): string {
+export function bundle(pems: string[], now?: Date): string {
     const certificates = new Map<string, string>();
     for (const pem of pems) {
         for (const block of pem.match(PEM_CERTIFICATE) ?? []) {
             const certificate = parse(block);
+            if (now && new Date(certificate.validTo).getTime() <= now.getTime()) continue;
             certificates.set(fingerprintOf(certificate), certificate.toString());
         }
     }

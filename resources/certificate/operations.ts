@@ -1,4 +1,4 @@
-import { issueCertificate, needsRenewal } from "../../drivers/x509";
+import { describeCertificate, issueCertificate, needsRenewal } from "../../drivers/x509";
 import { changedInputs, defineOperations } from "../operations";
 
 interface Inputs {
@@ -17,6 +17,13 @@ interface State extends Inputs {
     notAfter: string;
 }
 
+/** Whether another one is needed. One that lasts as long as its authority is not: a new one would end at the same moment. */
+function isRenewable({ certificate }: State, { authority, renewBeforeDays }: Inputs, now: Date): boolean {
+    if (needsRenewal(certificate, now, 0)) return true;
+    const endOf = (pem: string) => Date.parse(describeCertificate(pem).notAfter);
+    return needsRenewal(certificate, now, renewBeforeDays) && endOf(certificate) < endOf(authority.certificate);
+}
+
 export const operations = defineOperations<Inputs, State>({
     async create(inputs) {
         const issued = await issueCertificate({ ...inputs, days: inputs.validDays });
@@ -25,6 +32,7 @@ export const operations = defineOperations<Inputs, State>({
     },
     async changes(state, inputs) {
         const changed = changedInputs(state, inputs, ["renewBeforeDays"]);
-        return needsRenewal(state.certificate, new Date(), inputs.renewBeforeDays) ? [...changed, "notAfter"] : changed;
+        if (changed.length > 0) return changed;
+        return isRenewable(state, inputs, new Date()) ? ["notAfter"] : [];
     },
 });

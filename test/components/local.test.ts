@@ -89,7 +89,7 @@ describe("LocalFleet", () => {
 
     it("keeps the authority's key secret on its way", async () => {
         const { resources } = await declareFleet();
-        expect(find(resources, "builders-ca").secretOutputs).toEqual(["privateKey"]);
+        expect(find(resources, "builders-ca").secretOutputs).toEqual(["privateKey", "next"]);
         expect(find(resources, "builders-client").secrets).toEqual(["authority"]);
     });
 

@@ -1,54 +1,8 @@
 import { X509Certificate } from "node:crypto";
-import { once } from "node:events";
-import { connect, createServer, type TLSSocket } from "node:tls";
 import { describe, expect, it } from "vitest";
 import { operations as certificate } from "../../resources/certificate/operations";
 import { operations as authority } from "../../resources/certificate-authority/operations";
-
-const CA = { commonName: "builders", validDays: 3650, renewBeforeDays: 180 };
-
-const newAuthority = async (more: Partial<typeof CA> = {}) => (await authority.create({ ...CA, ...more })).outs;
-type Authority = Awaited<ReturnType<typeof newAuthority>>;
-
-const inputsFor = ({ certificate: pem, privateKey }: Authority, usage: "server" | "client") => ({
-    authority: { certificate: pem, privateKey },
-    commonName: usage === "server" ? "arm64" : "client",
-    usage,
-    dnsNames: usage === "server" ? ["arm64"] : [],
-    ipAddresses: [],
-    validDays: 365,
-    renewBeforeDays: 30,
-});
-const issue = async (by: Authority, usage: "server" | "client") =>
-    (await certificate.create(inputsFor(by, usage))).outs;
-type Certificate = Awaited<ReturnType<typeof issue>>;
-
-const certificatesIn = (bundle: string) => bundle.match(/BEGIN CERTIFICATE/g)?.length;
-
-/** Whether a client and a server that ask each other for a certificate let each other in. */
-async function shakeHands(
-    server: { own: Certificate; trusts: string },
-    client: { own: Certificate; trusts: string },
-): Promise<boolean> {
-    const pair = ({ own, trusts }: typeof server) => ({ cert: own.certificate, key: own.privateKey, ca: trusts });
-    const listener = createServer({ ...pair(server), requestCert: true, rejectUnauthorized: true }, (socket) => {
-        socket.end("welcome");
-    });
-    listener.on("tlsClientError", () => undefined).listen(0, "127.0.0.1");
-    await once(listener, "listening");
-    const address = listener.address();
-    const port = typeof address === "object" && address ? address.port : 0;
-    try {
-        return await new Promise((done) => {
-            const socket: TLSSocket = connect({ port, host: "127.0.0.1", servername: "arm64", ...pair(client) });
-            socket.once("data", (text) => done(String(text) === "welcome"));
-            socket.once("error", () => done(false));
-            socket.once("close", () => done(false));
-        });
-    } finally {
-        listener.close();
-    }
-}
+import { CA, certificatesIn, inputsFor, issue, newAuthority, upOn } from "../support/certified";
 
 describe("a certificate authority", () => {
     it("asks for nothing while it is far from its end", async () => {
@@ -56,55 +10,6 @@ describe("a certificate authority", () => {
         expect((await authority.diff("", state, CA)).changes).toBe(false);
         expect(certificatesIn(state.trustBundle)).toBe(1);
         expect(new X509Certificate(state.certificate).ca).toBe(true);
-    });
-
-    it("is renewed in the days before its end, and the one before it stays trusted", async () => {
-        const old = await newAuthority({ validDays: 100 });
-        expect((await authority.diff("", old, { ...CA, validDays: 100 })).changes).toBe(true);
-        const { outs: next } = await authority.update("", old, CA);
-        expect(certificatesIn(next.trustBundle)).toBe(2);
-        expect((await authority.diff("", next, CA)).changes).toBe(false);
-
-        const [oldServer, newServer] = await Promise.all([issue(old, "server"), issue(next, "server")]);
-        const [oldClient, newClient] = await Promise.all([issue(old, "client"), issue(next, "client")]);
-        // Half way through a renewal: each side has changed, and the other has not.
-        expect(
-            await shakeHands(
-                { own: newServer, trusts: next.trustBundle },
-                { own: newClient, trusts: next.trustBundle },
-            ),
-        ).toBe(true);
-        expect(
-            await shakeHands({ own: oldServer, trusts: old.trustBundle }, { own: oldClient, trusts: next.trustBundle }),
-        ).toBe(true);
-        expect(
-            await shakeHands(
-                { own: oldServer, trusts: next.trustBundle },
-                { own: newClient, trusts: next.trustBundle },
-            ),
-        ).toBe(true);
-        expect(
-            await shakeHands(
-                { own: newServer, trusts: next.trustBundle },
-                { own: oldClient, trusts: next.trustBundle },
-            ),
-        ).toBe(true);
-        expect(
-            await shakeHands({ own: newServer, trusts: old.trustBundle }, { own: newClient, trusts: next.trustBundle }),
-        ).toBe(false);
-    });
-
-    it("trusts no more than the one before it", async () => {
-        const first = await newAuthority();
-        const { outs: second } = await authority.update("", first, CA);
-        const { outs: third } = await authority.update("", second, CA);
-        expect(certificatesIn(third.trustBundle)).toBe(2);
-        expect(third.trustBundle).not.toContain(first.certificate.trim());
-    });
-
-    it("does not go on trusting one that has ended", async () => {
-        const ended = { ...(await newAuthority()), notAfter: new Date(Date.now() - 1000).toISOString() };
-        expect(certificatesIn((await authority.update("", ended, CA)).outs.trustBundle)).toBe(1);
     });
 });
 
@@ -129,15 +34,25 @@ describe("a certificate", () => {
         expect(outs.privateKey).not.toBe(state.privateKey);
     });
 
-    it("is issued again when its authority was renewed", async () => {
-        const old = await newAuthority();
-        const state = await issue(old, "client");
-        const { outs: next } = await authority.update("", old, CA);
-        expect((await certificate.diff("", state, inputsFor(next, "client"))).changes).toBe(true);
-        const { outs } = await certificate.update("", state, inputsFor(next, "client"));
-        expect(new X509Certificate(outs.certificate).verify(new X509Certificate(next.certificate).publicKey)).toBe(
+    it("is issued again when another authority signs, and not before", async () => {
+        const before = await upOn(-200);
+        const published = await upOn(-100, before, { ...CA, validDays: 3000 });
+        expect(certificatesIn(published.authority.trustBundle)).toBe(2);
+        expect(published.client).toBe(before.client);
+        const { authority: by, client } = await upOn(-60, published, { ...CA, validDays: 3000 });
+        expect(by.certificate).not.toBe(before.authority.certificate);
+        expect(new X509Certificate(client.certificate).verify(new X509Certificate(by.certificate).publicKey)).toBe(
             true,
         );
+    });
+
+    it("that lasts as long as its authority waits for the next one, as no other would last longer", async () => {
+        const settings = { ...CA, validDays: 100, renewBeforeDays: 12 };
+        const made = await upOn(-90, undefined, settings);
+        // Ten days are left, and five of the overlap; its own renewal began thirty before its end.
+        const waiting = await upOn(-1, await upOn(-2, made, settings), settings);
+        expect(certificatesIn(waiting.authority.trustBundle)).toBe(2);
+        expect(waiting.server).toBe(made.server);
     });
 
     it("is not issued by halves that do not belong together", async () => {

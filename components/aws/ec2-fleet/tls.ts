@@ -34,7 +34,8 @@ const pairOf = ({ certificate, privateKey }: CertificateAuthority) => ({ certifi
 
 /**
  * A node's key, certificate and CA bundle in one parameter, so that a node never gets them from different versions. The bundle holds the
- * authority before this one, too, while it is valid: rotation breaks no client.
+ * next authority long before it signs, and the one before while it is valid: until a node has looked for a new version, it lets in the client
+ * of this `up` all the same.
  */
 export function createTlsParameter(scope: FleetScope, node: string, authority: CertificateAuthority): Parameter {
     const { name, args, transform, names, child } = scope;
