@@ -10,6 +10,8 @@ export interface HostFacts {
     missing: string[];
     /** Who manages it; undefined when nobody does. */
     owner: string | undefined;
+    /** The lines about owner and neighbours as they are: whoever changes the machine compares them anew. */
+    claims: string;
     /** What belongs to another BuildKit, where nobody manages it; a port on which somebody else listens. */
     foreign: string[];
     /** Why it can't have a rootless builder, and what to do about it. */
@@ -33,7 +35,7 @@ export interface HostFacts {
 /** @throws Error for a line that look.sh does not write. */
 export function readFacts(output: string): HostFacts {
     const facts: HostFacts = {
-        ...{ machine: "", system: "", missing: [], owner: undefined, foreign: [], refusing: [] },
+        ...{ machine: "", system: "", missing: [], owner: undefined, claims: "", foreign: [], refusing: [] },
         ...{ unfit: [], controllers: [], neighbours: [] },
         ...{ files: new Map(), units: new Map(), links: new Map(), started: undefined },
     };
@@ -41,6 +43,7 @@ export function readFacts(output: string): HostFacts {
         const [kind = "", ...words] = line.split(" ");
         const rest = words.join(" ");
         const [first = "", second = ""] = words;
+        if (kind === "owner" || kind === "neighbour") facts.claims += `${line}\n`;
         if (kind === "machine" || kind === "system" || kind === "owner") facts[kind] = rest;
         else if (kind === "started") facts[kind] = rest;
         else if (kind === "missing" || kind === "foreign" || kind === "refusing" || kind === "unfit")

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { ManagedHostPlan, ManagedSecrets, ManagedSettings } from "../../core/host";
+import type { HostFacts, ManagedHostPlan, ManagedSecrets, ManagedSettings } from "../../core/host";
 import { driftOf, hostNames, planManagedHost } from "../../core/host";
 import type { SshTarget } from "../../core/ssh-target";
 import { progress, whileWorking } from "../../drivers/progress";
@@ -61,20 +61,30 @@ async function leave(known: State): Promise<void> {
     }
 }
 
+/** Sets the machine up as it was found; one that somebody else changes in between is looked at again, and may be refused then. */
+async function takeOver(session: SshSession, plan: ManagedHostPlan, inputs: Inputs): Promise<HostFacts> {
+    const minutes = Math.ceil(inputs.settings.drainTimeoutSeconds / 60) + 35;
+    for (let tries = 1; tries <= 10; tries++) {
+        const facts = await look(session, plan);
+        refuse(nameOf(inputs), inputs, facts);
+        if (await apply(session, plan, inputs.owner, facts.claims, minutes * 60_000)) return facts;
+    }
+    throw new Error(
+        `${nameOf(inputs)} has other builders that were changed each time it was looked at; nothing was changed\nnext: run again, when those changes have ended`,
+    );
+}
+
 /** Makes the machine what it is to be, whatever it is; a run that was killed left it somewhere between. */
 async function install(inputs: Inputs): Promise<State> {
     const plan = planOf(inputs);
     const work = async (session: SshSession) => {
-        const facts = await look(session, plan);
-        refuse(nameOf(inputs), inputs, facts);
-        const minutes = Math.ceil(inputs.settings.drainTimeoutSeconds / 60) + 35;
-        await apply(session, plan, inputs.owner, minutes * 60_000);
+        const { system } = await takeOver(session, plan, inputs);
         const left = driftOf(plan, await look(session, plan));
         if (left.length > 0)
             throw new Error(
                 [`${nameOf(inputs)} is not what it was made:`, ...left.map((line) => `  ${line}`)].join("\n"),
             );
-        return { ...inputs, system: facts.system, installation: installationOf(plan) };
+        return { ...inputs, system, installation: installationOf(plan) };
     };
     return whileWorking(
         () => `setting up ${nameOf(inputs)}`,

@@ -117,7 +117,7 @@ describe("an instance", () => {
 
     it.each([{}, { rootless: true }, { limits: { cpus: 1 } }])("has no name of the first one's with %j", (changed) => {
         const { files, names, enabled, active } = plan({ ...instance, ...changed });
-        for (const script of ["apply.sh", "look.sh", "uninstall.sh"])
+        for (const script of ["apply.sh", "claims.sh", "look.sh", "uninstall.sh"])
             files.push({ path: `/${script}`, mode: "0755", content: hostScript(script, names) });
         for (const text of [...enabled, ...active]) expect(text).toContain("_two");
         for (const pattern of OTHERS) {

@@ -57,6 +57,9 @@ describe("two builders of one machine", () => {
         const update = operations.update("", stateOf(second), wanted);
         // On the port of before: the new one has nobody yet.
         await machine.refuses(second);
+        // The new one is taken all the same.
+        const third = await machine.inputs("third", { instance: "third", port: 8374, bridgeSubnet: "10.197.0.0/16" });
+        await expect(operations.create(third)).rejects.toThrow(/shares its port 8374 with .*room\/second/);
         own.gate.open();
         await own.build.result;
         states.second = (await update).outs;

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Takes over what was staged beside this script: files, units, certificate, BuildKit. Running builds end first, where BuildKit has
 # to start anew. systemd runs it, so that it comes to its end also when the connection that asked for it does not.
+# claims.sh goes before it.
 set -euo pipefail
 # For the units of this builder: buildfleet-registry-* are those of a registry that may run on the same machine.
 shopt -s extglob nullglob
@@ -24,11 +25,10 @@ fail() {
 # One builder of this machine at a time.
 alone() { (flock 9 && "$@") 9<$units_folder; }
 
-# What a removal has to put back, or to leave. All builders of a machine remember what was here before the first of them.
+# remember <folder>: what a removal has to put back, or to leave. All builders of a machine remember what was here before the first.
 remember() {
-    local other
+    local other folder path state=$1
     [ ! -e "$state/before" ] || return 0
-    mkdir -p "$state"
     for other in /etc/buildfleet?(_*)/.state/before; do
         cp "$other" "$state/before.new"
         mv "$state/before.new" "$state/before"
@@ -121,19 +121,43 @@ change_mode() {
     [ -z "$user" ] || printf '%s\n' "$user" >$state/rootless
 }
 
+# Makes this builder the owner's, if the machine is as it was when it was looked at: another run may have come between. Nobody else
+# gets its port and its network from here on, also while a drain takes its time. The lock is for what is a matter of all builders of
+# the machine; two runs for this one builder never meet, since they are units of one name.
+take_over() {
+    local folder=$etc
+    if [ "$(claims)" != "$(cat "$stage/seen")" ]; then
+        say "the builders of this machine have changed meanwhile; nothing was changed"
+        exit 75
+    fi
+    # All at once: a folder without an owner would be somebody else's.
+    if [ ! -e $etc/owner ]; then
+        folder=/etc/.buildfleet-new
+        rm -rf $folder
+    fi
+    mkdir -p $folder/.state
+    remember $folder/.state
+    printf '%s %s\n' "$(port_in "$stage/root$scripts/lib.sh")" "$network" >$folder/.state/claim.new
+    mv $folder/.state/claim.new $folder/.state/claim
+    cp "$stage/owner" $folder/owner.new
+    mv $folder/owner.new $folder/owner
+    [ $folder = $etc ] || mv -T $folder $etc
+}
+
 settings_back() {
     [ ! -e "$stage/host.env" ] || cp "$stage/host.env" $etc/host.env
+    rm -f $state/claim
     [ ! -d /run/buildfleet/refusing ] || "$drain" admit update
 }
 
 reach_artifact
-alone remember
-remember_subnets
 user=${ROOTLESS_USER:-}
+network=$BRIDGE_SUBNET
+[ -z "$user" ] || network=-
+alone take_over
+remember_subnets
 old_user=$(cat $state/rootless 2>/dev/null || true)
 old_port=$(port_in $scripts/lib.sh)
-cp "$stage/owner" $etc/owner.new
-mv $etc/owner.new $etc/owner
 read -ra units <"$stage/units"
 restart=no
 [ "$(cat "$state/started" 2>/dev/null || true)" = "$(cat "$stage/started")" ] || restart=yes
@@ -195,3 +219,4 @@ done
 "$drain" admit update
 cp "$stage/started" "$state/started.new"
 mv "$state/started.new" "$state/started"
+rm -f $state/claim

@@ -1,5 +1,6 @@
 #!/bin/bash
 # What of a builder is on this machine, one fact a line (core/host/drift.ts reads them). Changes nothing.
+# claims.sh goes before it.
 set -euo pipefail
 # buildfleet-registry-* are the units of a registry on the same machine.
 shopt -s extglob nullglob
@@ -42,32 +43,30 @@ done
 [ -z "$rootless" ] || rootless_obstacles
 printf 'controllers %s\n' "$(cat /sys/fs/cgroup/cgroup.controllers 2>/dev/null || true)"
 
+claims
+
 # On another port than BuildKit's own of now, somebody else listens.
 own_port=0
 if [ -e $etc/owner ]; then
-    printf 'owner %s\n' "$(cat $etc/owner)"
     own_port=$(sed -n 's/^PORT=//p' /usr/local/libexec/buildfleet/lib.sh 2>/dev/null || true)
 else
+    foreign=()
     for path in /{etc,usr/lib}/systemd/system/buildkitd.service $etc /opt/buildfleet /var/lib/buildkit; do
-        [ ! -e "$path" ] || printf 'foreign %s\n' "$path"
+        [ ! -e "$path" ] || foreign+=("$path")
     done
-    [ -z "$rootless" ] || ! getent passwd "$rootless" >/dev/null || printf 'foreign user %s\n' "$rootless"
+    [ -z "$rootless" ] || ! getent passwd "$rootless" >/dev/null || foreign+=("user $rootless")
+    # One that has an owner by now has come meanwhile, and is nobody else's.
+    [ -e $etc/owner ] || [ ${#foreign[@]} = 0 ] || printf 'foreign %s\n' "${foreign[@]}"
 fi
 [ "$own_port" = 8372 ] || [ -z "$(ss --no-header --listening --tcp --numeric '( sport = :8372 )' 2>/dev/null)" ] ||
     printf 'foreign port 8372\n'
 
-# Other builders on this machine: folder, port, network of the build steps, owner. A rootless one's network is its own.
-for owner in /etc/buildfleet?(_*)/owner; do
-    folder=${owner%/owner}
-    [ "$folder" != $etc ] || continue
-    network=$(sed -n "s/^BRIDGE_SUBNET='\(.*\)'$/\1/p" "$folder/host.env" 2>/dev/null || true)
-    ! grep -q -s '^ROOTLESS_USER=' "$folder/host.env" || network=
-    port=$(sed -n 's/^PORT=//p' "/usr/local/libexec/${folder#/etc/}/lib.sh" 2>/dev/null || true)
-    printf 'neighbour %s %s %s %s\n' "$folder" "${port:--}" "${network:--}" "$(cat "$owner")"
-done
-
 while IFS=' ' read -r mode path; do
-    sum=$(sha256sum <"$path")
+    sum=$(sha256sum <"$path") || {
+        # A change that runs right now puts files in the place of others.
+        [ ! -e "$path" ] || exit 1
+        continue
+    }
     printf 'file %s %s %s\n' "$mode" "${sum%% *}" "$path"
 done < <(find $etc /usr/local/libexec/buildfleet \
     /etc/systemd/system/{buildkitd.service,buildkitd.service.d,buildfleet.slice} /etc/systemd/system/buildfleet-!(registry-*) \

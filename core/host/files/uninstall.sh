@@ -4,7 +4,14 @@ set -euo pipefail
 # For the units of this builder: buildfleet-registry-* are those of a registry that may run on the same machine.
 shopt -s extglob nullglob
 
+stage=$(dirname "$0")
 etc=/etc/buildfleet
+# What a removal that was cut off by a crash had come to.
+gone=/etc/.buildfleet-old
+rm -rf $gone
+# What somebody else manages by now is left alone. It stays so: changes of this builder are units of one name, and never run together.
+[ "$(cat $etc/owner 2>/dev/null || true)" = "$(cat "$stage/owner")" ] || exit 0
+
 state=$etc/.state
 scripts=/usr/local/libexec/buildfleet
 drain=$scripts/drain.sh
@@ -150,4 +157,6 @@ rm -rf $scripts
 for folder in /var/lib/cni/{networks,results} /var/lib/cni /usr/local/libexec /run/runc; do
     was "folder $folder" || rmdir "$folder" 2>/dev/null || true
 done
-rm -rf $etc
+# At once: a folder without an owner would be somebody else's.
+mv -T $etc $gone
+rm -rf $gone
