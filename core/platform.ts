@@ -106,10 +106,8 @@ export class Platform {
     }
 
     /**
-     * Whether a machine executes this platform's binaries itself, without emulation: the same architecture at the same or a
-     * higher variant, and the 32-bit instruction sets that 64-bit processors carry (386 on amd64, arm on arm64), as
-     * containerd has it. Some ARM processors left the latter out (Neoverse V2, Apple's): there such a build stops with "exec
-     * format error".
+     * Whether every machine of that kind executes this platform's binaries itself, without emulation: the same architecture at
+     * the same or a higher variant, and 386 on amd64. 32-bit ARM on arm64 is for its owner to say: {@link dependsOnProcessorOf}.
      */
     runsNativelyOn(hostArch: Platform): boolean {
         if (this.os !== hostArch.os) {
@@ -118,10 +116,16 @@ export class Platform {
         if (this.architecture === hostArch.architecture) {
             return this.level <= hostArch.level;
         }
-        return (
-            (this.architecture === "386" && hostArch.architecture === "amd64") ||
-            (this.architecture === "arm" && hostArch.architecture === "arm64")
-        );
+        return this.architecture === "386" && hostArch.architecture === "amd64";
+    }
+
+    /**
+     * Whether some machines of that kind execute this platform's binaries themselves and others stop with "exec format error":
+     * 32-bit ARM on arm64. Graviton2's and Graviton3's processors have AArch32; Graviton4's, Ampere's AmpereOne and Apple's do
+     * not. What BuildKit claims does not tell: it counts what a handler of the kernel's emulates, too.
+     */
+    dependsOnProcessorOf(hostArch: Platform): boolean {
+        return this.os === hostArch.os && this.architecture === "arm" && hostArch.architecture === "arm64";
     }
 
     private get level(): number {

@@ -16,7 +16,7 @@ export interface ExternalFleetArgs {
 
 /**
  * Machines that exist: somebody set up BuildKit on them, and this only builds there. What a node can build is asked of it;
- * where `platforms` says it, both are compared. A node that would emulate a platform is refused for it, unless an image says
+ * where `platforms` says it, both are compared; 32-bit ARM is what an arm64 node runs itself where `platforms` names it. A node that would emulate a platform is refused for it, unless an image says
  * `emulation: "allow"`. Declares nothing on the machines.
  *
  * ```ts

@@ -40,7 +40,7 @@ export interface LocalFleetTransform {
 /**
  * BuildKit on this machine: one daemon per platform, each with a root, a port and a certificate of its own, which lets
  * in clients of the fleet's authority only. Needs root, `buildkitd` and `runc`. A platform of another architecture
- * is emulated, so images say `emulation: "allow"`. `memory` and `cpus` are limits of the kernel's control groups, made by systemd,
+ * is emulated, so images say `emulation: "allow"`; `linux/arm/v7` counts as what an arm64 machine runs itself. `memory` and `cpus` are limits of the kernel's control groups, made by systemd,
  * or by hand where there is none; a machine that has neither for them is refused.
  *
  * ```ts

@@ -17,7 +17,7 @@ export interface FleetHostArgs {
     architecture: "amd64" | "arm64";
     /** Name or address at which clients reach BuildKit; default `ssh.host`. */
     address?: pulumi.Input<string>;
-    /** What it builds; default its own architecture. Others are emulated. */
+    /** What it builds; default its own architecture. Others are emulated; 32-bit ARM counts as an arm64 host's own. */
     platforms?: string[];
     /** Build steps at a time; default 4. */
     maxParallelism?: number;

@@ -65,7 +65,8 @@ export interface ImageMirrorTransform {
  * Copies images with everything that belongs to them, by digest: from registries to a registry, or over an air gap in two
  * steps, to a folder or a tar on one side and from it on the other. Layers that several images share are copied once;
  * what is there is not copied again, so a run that was ended goes on with the next one. What can't be had is listed before
- * anything is copied. Deleting the resource leaves the images where they are.
+ * anything is copied. Every `up` looks where tags at the source point by now, and follows those that moved; a source that can't
+ * be asked is told of and changes nothing. Deleting the resource leaves the images where they are.
  *
  * ```ts
  * const images = { buildkit: "docker.io/moby/buildkit:v0.33.1", debian: "docker.io/library/debian:12" };

@@ -110,8 +110,8 @@ function hasDisk(family: string): boolean {
  * cores (Neoverse V2) run 64-bit code only (AWS Graviton Technical Guide, "32bit Backward Compatibility").
  */
 export function whyNotNative(platform: Platform, type: InstanceType): string | undefined {
-    const host = type.architecture === "arm64" ? "linux/arm64" : `linux/amd64/${x86Level(type.family)}`;
-    if (!platform.runsNativelyOn(Platform.parse(host))) {
+    const host = Platform.parse(type.architecture === "arm64" ? "linux/arm64" : `linux/amd64/${x86Level(type.family)}`);
+    if (!platform.runsNativelyOn(host) && !platform.dependsOnProcessorOf(host)) {
         return `${type.name} is ${EC2_ARCHITECTURE[type.architecture]}, and can't run ${platform} itself`;
     }
     if (platform.architecture === "arm" && !has32BitArm(type.family)) {

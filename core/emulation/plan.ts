@@ -140,7 +140,11 @@ export function planHandler(
     return { ours: true, handler, interpreter, line, inPlace, used };
 }
 
-/** @throws Error for a platform that a machine (`x86_64`, `linux/amd64`) runs itself */
+/**
+ * 32-bit ARM on arm64 is let through: not every processor runs it, and its owner asks for it.
+ *
+ * @throws Error for a platform that every machine of that kind (`x86_64`, `linux/amd64`) runs itself
+ */
 export function refuseNative(platform: string, machine: string): void {
     const itself = Platform.parse(machine).architecture;
     const { architecture } = Platform.parse(platform);

@@ -49,16 +49,17 @@ export class LayoutSource implements Source {
 
     async resolve(reference: Reference): Promise<ManifestBytes> {
         const name = layoutName(reference);
-        const { digest } = reference;
         const named = this.#entries.filter(({ annotations }) => annotations?.[NAME] === name);
-        const found = named.find(
-            (entry) => !digest || entry.digest === digest || entry.annotations?.[SOURCE_DIGEST] === digest,
-        );
+        const found = this.#find(reference);
         if (found) return this.#read(found.digest, found.mediaType);
         const other = named[0] ? `, but of another digest, ${named[0].digest}` : "";
         const there = namesIn(this.layout).sort();
         const names = named[0] || there.length === 0 ? "" : `; it has ${there.slice(0, 20).join(", ")}`;
         throw new Error(`${this.layout.where} has ${other ? name + other : `no ${name}`}${names}`);
+    }
+
+    async lookUp(reference: Reference): Promise<Digest | undefined> {
+        return this.#find(reference)?.digest;
     }
 
     manifest(_repository: SourceRepository, digest: Digest): Promise<ManifestBytes> {
@@ -95,6 +96,15 @@ export class LayoutSource implements Source {
             signal.throwIfAborted();
             return take(piece);
         });
+    }
+
+    #find(reference: Reference): Entry | undefined {
+        const name = layoutName(reference);
+        const { digest } = reference;
+        return this.#entries.find(
+            ({ digest: own, annotations }) =>
+                annotations?.[NAME] === name && (!digest || own === digest || annotations[SOURCE_DIGEST] === digest),
+        );
     }
 
     /** What is in the layout by no name, by what it says it is about. */

@@ -24,6 +24,8 @@ export interface Source {
     where(repository: SourceRepository): string;
     /** @throws Error saying where it looked. */
     resolve(reference: Reference): Promise<ManifestBytes>;
+    /** What `resolve` would find, without reading it; undefined where it is not there. */
+    lookUp(reference: Reference, signal: AbortSignal): Promise<Digest | undefined>;
     manifest(repository: SourceRepository, digest: Digest): Promise<ManifestBytes>;
     /** Everything that is attached to a manifest. */
     attached(repository: SourceRepository, digest: Digest): Promise<Attached[]>;

@@ -25,6 +25,11 @@ export class RegistrySource implements Source {
         return this.#client(registry).getManifest(repository, digest ?? tag ?? "latest");
     }
 
+    async lookUp({ registry, repository, tag, digest }: Reference, signal: AbortSignal): Promise<Digest | undefined> {
+        const head = await this.#client(registry).headManifest(repository, digest ?? tag ?? "latest", { signal });
+        return head?.digest;
+    }
+
     manifest({ registry, repository }: SourceRepository, digest: Digest): Promise<ManifestBytes> {
         return this.#client(registry).getManifest(repository, digest);
     }

@@ -24,6 +24,8 @@ export interface Candidate extends Node {
     native: boolean;
     /** Its machine is stopped, stopping or starting, or its container has to be made; it can be woken. */
     asleep?: boolean;
+    /** Its machine runs for long and does not answer right now: it may drain, or be broken. It is waited for as one that is asleep. */
+    doubtful?: boolean;
     /** Why it can't build. */
     problem?: string;
 }
@@ -50,10 +52,25 @@ async function ask(node: BuildkitEndpoint): Promise<BuildkitInfo> {
 const toText = (error: unknown) => (error instanceof Error ? error.message : String(error));
 const isEc2 = (node: Node): node is Ec2Node => node.ec2 !== undefined;
 
-/** Whether a machine of this platform runs the wanted one by itself. */
-function runsNatively(wanted: Wanted, own: string): boolean {
-    const { os, architecture } = Platform.parse(wanted.platform);
-    return Platform.parse(`${os}/${architecture}`).runsNativelyOn(Platform.parse(own));
+/**
+ * Whether a node, whose machine is of the platform `own`, runs the wanted one by itself. What only some processors run it does
+ * where its `platforms` name it: that is its owner's word, and neither the daemon nor anything else outside tells.
+ */
+function runsNatively({ platforms = [] }: Node, wanted: Wanted, own: string): boolean {
+    const platform = Platform.parse(wanted.platform);
+    const host = Platform.parse(own);
+    if (platform.dependsOnProcessorOf(host)) return platforms.some((one) => Platform.parse(one).equals(platform));
+    return Platform.parse(`${platform.os}/${platform.architecture}`).runsNativelyOn(host);
+}
+
+/** Why a node is not asked to emulate. */
+function emulationProblem(wanted: Wanted, own: string): string {
+    const problem = `is ${own} and would emulate ${wanted.platform}`;
+    if (!Platform.parse(wanted.platform).dependsOnProcessorOf(Platform.parse(own))) return problem;
+    return (
+        `${problem}, which not every ${own} processor runs; declare ${wanted.platform} in the node's platforms if its ` +
+        "processors run AArch32 themselves, or allow emulation"
+    );
 }
 
 /** Judges a node by what its daemon says. */
@@ -69,9 +86,9 @@ function judge(node: Node, info: BuildkitInfo, wanted: Wanted): Candidate {
             problem: `is ${info.nativePlatform} and can't run ${wanted.platform}`,
         };
     // The daemon claims the variant; what is left to tell is its own architecture from an emulated one.
-    const native = runsNatively(wanted, info.nativePlatform);
+    const native = runsNatively(node, wanted, info.nativePlatform);
     if (!native && wanted.emulation !== "allow")
-        return { ...node, info, native, problem: `is ${info.nativePlatform} and would emulate ${wanted.platform}` };
+        return { ...node, info, native, problem: emulationProblem(wanted, info.nativePlatform) };
     return { ...node, info, native };
 }
 
@@ -99,14 +116,13 @@ async function examineMachine(node: Ec2Node, wanted: Wanted): Promise<Candidate>
             if (machine.state === "running") {
                 const answer = await (knocked ?? knock(node, wanted));
                 if (answer.info) return answer;
-                if (!found.asleep) return { ...answer, problem: `${answer.problem}; ${found.problem}` };
             }
             if (!found.asleep) return { ...node, native: false, problem: found.problem };
             const own = `linux/${machine.architecture}`;
-            const native = runsNatively(wanted, own);
+            const native = runsNatively(node, wanted, own);
             if (!native && wanted.emulation !== "allow")
-                return { ...node, native, problem: `is ${own} and would emulate ${wanted.platform}` };
-            return { ...node, native, asleep: true };
+                return { ...node, native, problem: emulationProblem(wanted, own) };
+            return { ...node, native, asleep: true, doubtful: found.doubtful };
         },
         async (error): Promise<Candidate> => {
             const answer = await knocked;
@@ -122,9 +138,8 @@ async function examineDocker(node: DockerNode, wanted: Wanted): Promise<Candidat
     try {
         const { platform: own, info } = await lookAtDocker(node);
         if (info) return judge(node, info, wanted);
-        const native = runsNatively(wanted, own);
-        if (!native && wanted.emulation !== "allow")
-            return { ...node, native, problem: `is ${own} and would emulate ${wanted.platform}` };
+        const native = runsNatively(node, wanted, own);
+        if (!native && wanted.emulation !== "allow") return { ...node, native, problem: emulationProblem(wanted, own) };
         return { ...node, native, asleep: true };
     } catch (error) {
         return { ...node, native: false, problem: toText(error) };
@@ -145,7 +160,7 @@ export interface Choice {
 /**
  * Examines every node that declares the platform, or declares none, side by side; wakes none. Ranked by placement are those that answer and those
  * that can be woken alike: a node that sleeps keeps its cache, and with it the images that are placed on it. Native
- * ones come first.
+ * ones come first; of those and of the others alike, the doubtful ones last.
  */
 export async function choose(wanted: Wanted): Promise<Choice> {
     const platform = Platform.parse(wanted.platform);
@@ -154,14 +169,21 @@ export async function choose(wanted: Wanted): Promise<Choice> {
     );
     const examined = await Promise.all(declared.map((node) => examine(node, wanted)));
     const usable = examined.filter((candidate) => !candidate.problem);
-    const native = usable.filter((candidate) => candidate.native);
-    return { ranked: place(wanted.placementKey, native.length > 0 ? native : usable), examined };
+    const placed = (native: boolean, doubtful: boolean) =>
+        place(
+            wanted.placementKey,
+            usable.filter((one) => one.native === native && (one.doubtful ?? false) === doubtful),
+        );
+    const native = placed(true, false);
+    // Emulation is a substitute for native nodes that may be dead, not for one that is only asleep.
+    const emulating = native.length > 0 ? [] : [...placed(false, false), ...placed(false, true)];
+    return { ranked: [...native, ...placed(true, true), ...emulating], examined };
 }
 
 /** The candidate, awake; with a problem where it can't be woken or is not what it seemed to be. */
 export async function rouse(candidate: Candidate, wanted: Wanted & { name: string }): Promise<Candidate> {
     if (!candidate.asleep) return candidate;
-    const { asleep: _, ...node } = candidate;
+    const { asleep: _, doubtful: __, ...node } = candidate;
     try {
         if (isDocker(node)) return judge(node, await wakeDocker(node, wanted.name, wanted.platform), wanted);
         if (!isEc2(node)) return candidate;

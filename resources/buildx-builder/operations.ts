@@ -28,12 +28,13 @@ interface State extends Inputs {
 }
 
 function refusal(inputs: Inputs, examined: Candidate[]): Error {
-    const emulating = examined.some((candidate) => candidate.problem?.includes("would emulate"));
+    const emulating =
+        inputs.emulation !== "allow" && examined.some(({ problem }) => problem?.includes("would emulate"));
     const next = emulating
         ? `add a node of this architecture, or write emulation: "allow" where slow, emulated builds are wanted`
         : "start one of these nodes or add another, then run again; nothing was built";
-    const lines = examined.map(({ name, endpoint, problem }) =>
-        problem?.startsWith(endpoint) ? `  ${name}: ${problem}` : `  ${name} (${endpoint}): ${problem}`,
+    const lines = examined.map(({ name, endpoint, problem = "would emulate it, and was not tried" }) =>
+        problem.startsWith(endpoint) ? `  ${name}: ${problem}` : `  ${name} (${endpoint}): ${problem}`,
     );
     const head =
         examined.length > 0

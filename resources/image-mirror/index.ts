@@ -59,7 +59,7 @@ export class ImageMirror extends OperationsResource {
                 connection: pulumi.secret(args.connection ?? {}),
                 connections: pulumi.secret(args.connections ?? {}),
             },
-            ["digests", "refs", "tagged", "copied", "mounted", "skipped", "contents", "lost"],
+            ["digests", "resolved", "refs", "tagged", "copied", "mounted", "skipped", "contents", "lost"],
             ["connection", "connections"],
             options,
         );

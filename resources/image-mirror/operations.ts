@@ -4,8 +4,16 @@ import { sha256 } from "../../core/digest";
 import { targetName } from "../../core/image-mirror-settings";
 import { formatReference, parseReference } from "../../core/reference";
 import type { RegistryConnection } from "../../core/registry-connection";
-import { type Amount, layoutName, type Mirrored, mirrorImages } from "../../drivers/mirror";
+import {
+    type Amount,
+    layoutName,
+    lookForMoved,
+    type Mirrored,
+    type MirrorOptions,
+    mirrorImages,
+} from "../../drivers/mirror";
 import { digestsByName, LayoutError, readLayout } from "../../drivers/oci-layout";
+import { progress } from "../../drivers/progress";
 import { withRegistry } from "../../drivers/registry-access";
 import { changedInputs, defineOperations, isUnknown } from "../operations";
 
@@ -35,6 +43,8 @@ export interface Inputs {
 interface State extends Inputs {
     /** Of each image at the target, by the user's name for it; by its name in the layout, where all of it was loaded. */
     digests: Record<string, string>;
+    /** The digest that each image's source pointed at, by the same names. States of earlier versions lack it. */
+    resolved?: Record<string, string>;
     /** `registry/path@sha256:…`; none where the target is a layout. */
     refs: Record<string, string>;
     /** `path:tag` at the target's registry, by the same names. */
@@ -55,7 +65,8 @@ function placeOf(registry = ""): { host: string | undefined; below: string[] } {
     return { host: host || undefined, below };
 }
 
-async function mirror(inputs: Inputs, forget: readonly string[] = []): Promise<State> {
+/** What the driver is asked for. */
+function optionsOf(inputs: Inputs): MirrorOptions {
     const { host, below } = placeOf(inputs.to.registry);
     const at = (source: string, name: string) => {
         const { path, ...tag } = targetName(source, name);
@@ -68,7 +79,7 @@ async function mirror(inputs: Inputs, forget: readonly string[] = []): Promise<S
         ...at(source, name),
     }));
     const { folder, archive, contents } = inputs.from;
-    const result = await mirrorImages({
+    return {
         subject: inputs.subject,
         from: { ...absolute({ folder, archive }), ...(contents === undefined ? {} : { contents }) },
         to: host === undefined ? absolute(inputs.to) : { registry: host },
@@ -78,9 +89,12 @@ async function mirror(inputs: Inputs, forget: readonly string[] = []): Promise<S
         place: (reference) => at(formatReference(reference), ""),
         platforms: inputs.platforms,
         referrers: inputs.referrers,
-        forget,
-    });
-    return { ...inputs, ...told(result, host) };
+    };
+}
+
+async function mirror(inputs: Inputs, forget: readonly string[] = []): Promise<State> {
+    const result = await mirrorImages({ ...optionsOf(inputs), forget });
+    return { ...inputs, ...told(result, placeOf(inputs.to.registry).host) };
 }
 
 /** Relative to the stack's program, where dynamic providers run. */
@@ -98,6 +112,7 @@ function told({ images, contents, ...amounts }: Mirrored, host: string | undefin
     return {
         ...amounts,
         digests: Object.fromEntries(all.map(([key, { digest }]) => [key, digest])),
+        resolved: Object.fromEntries(all.map(([key, { resolved }]) => [key, resolved])),
         refs: Object.fromEntries(refs),
         tagged: Object.fromEntries(tagged),
         contents: contents ?? "",
@@ -159,6 +174,13 @@ async function lostOf(state: State): Promise<string[]> {
     });
 }
 
+/** Whether a tag of the source points at another image by now. What can't be followed is told of, and stays as it is. */
+async function hasMoved({ resolved = {}, digests }: State, inputs: Inputs): Promise<boolean> {
+    const { moved, unknown } = await lookForMoved(optionsOf(inputs), { resolved, digests });
+    for (const line of unknown) progress(`${inputs.subject}: ${line}`, true);
+    return moved.length > 0;
+}
+
 export const operations = defineOperations<Inputs, State>({
     async create(inputs) {
         const state = await mirror(inputs);
@@ -170,7 +192,8 @@ export const operations = defineOperations<Inputs, State>({
         // A layout is a file of this machine, and can be looked at in every preview; registries are asked by refresh.
         const isLayout = state.to.registry === undefined;
         const lost = isLayout ? await lostInLayout(state) : state.lost;
-        return lost.length === 0 ? [] : ["digests"];
+        if (lost.length > 0) return ["digests"];
+        return (await hasMoved(state, inputs)) ? ["images"] : [];
     },
     async update(state, inputs) {
         return mirror(inputs, await dropped(state, inputs));

@@ -9,11 +9,15 @@ export interface SpotInstanceArgs {
     /** `eu-central-1` */
     region: pulumi.Input<string>;
     subnetId: pulumi.Input<string>;
-    /** What happens where AWS has no Spot capacity: an error (`none`), or an instance at the full price; default `none`. */
+    /**
+     * What happens where AWS has no Spot capacity: an error (`none`), or an instance at the full price (`on-demand`); default
+     * `none`. It is asked for at the launch, and by the `up` after a builder could not start the stopped instance again.
+     */
     fallback?: pulumi.Input<"none" | "on-demand">;
     /**
-     * What AWS does when it takes the capacity back: `stop` keeps the disks, and AWS itself starts the instance when there
-     * is capacity again; default `stop`.
+     * What AWS does when it takes the capacity back; default `stop`, which keeps the disks. AWS starts again what it has stopped
+     * itself, once there is capacity; one that switched itself off before, as a fleet's nodes do on AWS's notice, is started by
+     * the next builder that is registered on it.
      */
     interruption?: pulumi.Input<"stop" | "terminate">;
     /** Of the instance and its Spot request; default none. */
@@ -21,7 +25,7 @@ export interface SpotInstanceArgs {
 }
 
 /**
- * One Spot instance from a launch template. A new version, or an instance that AWS took, makes another one, before the old one
+ * One Spot instance from a launch template. A new version, or an instance that AWS took or can't start again, makes another one, before the old one
  * goes. An instance that a run which was killed has started is adopted by the next; so `--replace` alone makes no new one.
  */
 export class SpotInstance extends OperationsResource {

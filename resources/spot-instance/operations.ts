@@ -12,6 +12,7 @@ import {
 } from "../../drivers/aws/ec2";
 import { AwsError } from "../../drivers/aws/errors";
 import { cancelSpotRequest, describeSpotRequest, runFromTemplate } from "../../drivers/aws/launch";
+import { isForWantOfCapacity, isStranded, MACHINE_TAG } from "../../drivers/aws/spot";
 import { progress } from "../../drivers/progress";
 import { changedInputs, defineOperations, isUnknown } from "../operations";
 
@@ -42,8 +43,6 @@ interface State extends Inputs {
     owner: string;
 }
 
-/** Whose instance it is: project, stack and name. */
-const MACHINE_TAG = "buildfleet:machine";
 /** What it was launched with. */
 const LAUNCH_TAG = "buildfleet:launch";
 const OWNER_TAG = "buildfleet:owner";
@@ -58,18 +57,19 @@ const launchOf = ({ machine, launchTemplateId, launchTemplateVersion, subnetId, 
 
 const ownTags = (inputs: Inputs) => ({ [MACHINE_TAG]: inputs.machine, [LAUNCH_TAG]: launchOf(inputs) });
 
-/** What a run that was killed has started. */
+/** What a run that was killed has started; none that AWS can't start again. */
 async function left(inputs: Inputs): Promise<Machine | undefined> {
     const found = await findMachines(inputs.region, [
         ...Object.entries(ownTags(inputs)).map(([name, value]) => ({ Name: `tag:${name}`, Values: [value] })),
         { Name: "instance-state-name", Values: ["pending", "running", "stopping", "stopped"] },
     ]);
-    return found.sort((a, b) => (b.startedAt?.getTime() ?? 0) - (a.startedAt?.getTime() ?? 0))[0];
+    const usable = found.filter((machine) => !isStranded(machine));
+    return usable.sort((a, b) => (b.startedAt?.getTime() ?? 0) - (a.startedAt?.getTime() ?? 0))[0];
 }
 
 /**
  * Starts an instance of this capacity. The token makes a second call of a run that was killed name the instance of the
- * first; where that one is gone since, the next token is taken.
+ * first; where that one is gone since, or can't be started again, the next token is taken.
  */
 async function start(inputs: Inputs, capacity: Capacity): Promise<Machine> {
     const { region, launchTemplateId, launchTemplateVersion, subnetId, interruption } = inputs;
@@ -85,9 +85,12 @@ async function start(inputs: Inputs, capacity: Capacity): Promise<Machine> {
             capacity,
             clientToken: hash(launchOf(inputs), region, tags, capacity, generation),
         });
-        if (!isGone(await describeMachine(region, machine.instanceId))) return machine;
+        const now = await describeMachine(region, machine.instanceId);
+        if (!isGone(now) && !isStranded(now)) return machine;
     }
-    throw new Error(`${inputs.machine}: ${GENERATIONS} instances came and went; look at why in EC2's console`);
+    throw new Error(
+        `${inputs.machine}: ${GENERATIONS} instances came and went, or can't be started; look at why in EC2's console`,
+    );
 }
 
 /** @throws AwsError with `CAPACITY` where it went again for want of it. */
@@ -95,7 +98,7 @@ async function awaitRunning(inputs: Inputs, { instanceId }: Machine): Promise<Ma
     const ended = ["running", "stopped", "stopping", "shutting-down", "terminated"] as const;
     const machine = await awaitState(inputs.region, instanceId, [...ended], RUNNING_MS);
     if (!isGone(machine)) return machine;
-    const code = /Capacity|Spot/.test(machine.reason) ? "CAPACITY" : "OTHER";
+    const code = isForWantOfCapacity(machine.reason) ? "CAPACITY" : "OTHER";
     const reason = `instance ${instanceId} is ${machine.state} right after its start: ${machine.reason || "EC2 says no reason"}`;
     throw new AwsError(code, "ec2:RunInstances", inputs.region, reason, "see what EC2 says above, then run again");
 }
@@ -160,7 +163,10 @@ export const operations = defineOperations<Inputs, State>({
         // Only the next launch asks for the fallback.
         const changed = changedInputs(known, inputs, ["fallback"]);
         if (isUnknown(inputs)) return changed;
-        return isGone(await describeMachine(known.region, known.instanceId)) ? [...changed, "instanceId"] : changed;
+        const machine = await describeMachine(known.region, known.instanceId);
+        // With the fallback there is a way on; without it the next build tries to start this one again.
+        const isLost = isGone(machine) || (inputs.fallback === "on-demand" && isStranded(machine));
+        return isLost ? [...changed, "instanceId"] : changed;
     },
     async update(known, inputs) {
         const { region, instanceId } = known;

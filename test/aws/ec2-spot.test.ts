@@ -9,6 +9,7 @@ import {
     type AwsProxy,
     type Call,
     ec2Error,
+    launchingByToken,
     type Moto,
     REGION,
     type Reply,
@@ -56,18 +57,15 @@ afterEach(async () => {
     proxy.reset();
 });
 
-/** As EC2 does and moto does not: the same client token names the same instance. `refuse` may answer first. */
+/** Keeps what launches are asked for; `refuse` may answer first. */
 function launching(refuse: (call: Call) => Reply | undefined = () => undefined): void {
-    const byToken = new Map<string, Reply>();
-    proxy.on("RunInstances", async (call) => {
-        launches.push(call.input);
-        const refused = refuse(call);
-        if (refused) return refused;
-        const token: string = call.input.ClientToken;
-        const reply = byToken.get(token) ?? (await call.forward());
-        if (reply.status === 200) byToken.set(token, reply);
-        return reply;
-    });
+    proxy.on(
+        "RunInstances",
+        launchingByToken((call) => {
+            launches.push(call.input);
+            return refuse(call);
+        }),
+    );
 }
 
 const isSpot = ({ input }: Call) => input["InstanceMarketOptions.MarketType"] === "spot";

@@ -86,6 +86,10 @@ const keyFor = (i: number) =>
         (key) => place(key, [node(0), node(1)])[0]?.name === node(i).name,
     ) ?? "";
 
+/** Machines of another architecture than this one's, in EC2's answer. */
+const otherArchitecture = (body: string) =>
+    body.replaceAll(/<architecture>[^<]+</g, `<architecture>${process.arch === "arm64" ? "x86_64" : "arm64"}<`);
+
 describe("a node whose machine is stopped", () => {
     it("is only looked at by a preview; the update starts it, waits until BuildKit answers over mTLS, and tells", async () => {
         await daemons.start(machine(0).id, machine(0).port);
@@ -134,7 +138,7 @@ describe("a node whose machine is stopped", () => {
         const late = register({ nodes: [node(0, {}, { wakeTimeoutSeconds: 2 })] });
         await expect(late).rejects.toThrow(
             new RegExp(
-                `arm64-1 \\(tcp.*\\): did not answer within 2 s: instance ${machine(0).id} in ${REGION} is running, ` +
+                `arm64-1 \\(tcp.*\\): did not answer within 2 s: instance ${machine(0).id} in ${REGION} runs since \\S+, ` +
                     "BuildKit does not answer yet, last answer: .*ECONNREFUSED.*aws ec2 get-console-output --latest " +
                     `--region ${REGION} --instance-id ${machine(0).id}.*or raise wakeTimeoutSeconds\\nnext: `,
             ),
@@ -199,6 +203,17 @@ describe("a node whose machine is stopped", () => {
         await expect(register(more)).rejects.toThrow(`is ${native} and would emulate ${foreign}`);
         expect(starts()).toBe(0);
     });
+
+    it("is no reason to emulate on another when it can't be started; the error says that this one was not tried", async () => {
+        await stopMachine(REGION, machine(0).id);
+        proxy.on("DescribeInstances", rewriting(otherArchitecture));
+        proxy.on("StartInstances", () => ec2Error("VcpuLimitExceeded", "No more."));
+        await daemons.start(machine(1).id, machine(1).port);
+        const nodes = [node(0, { platforms: [foreign] }), node(1, { platforms: [foreign] })];
+        await expect(register({ platform: foreign, emulation: "allow", nodes })).rejects.toThrow(
+            /arm64-1 .*No more\.[\s\S]*arm64-2 \(tcp.*\): would emulate it, and was not tried\nnext: start one/,
+        );
+    });
 });
 
 describe("a node on EC2", () => {
@@ -212,16 +227,6 @@ describe("a node on EC2", () => {
         expect(starts()).toBe(0);
     });
 
-    it("that runs for long and does not answer is dead, not asleep", async () => {
-        const long = rewriting((body) =>
-            body.replaceAll(/<launchTime>[^<]+</g, "<launchTime>2026-01-01T00:00:00.000Z<"),
-        );
-        proxy.on("DescribeInstances", long);
-        await expect(register()).rejects.toThrow(
-            /ECONNREFUSED.*runs since 2026-01-01T00:00:00.000Z and BuildKit does not answer; look at its console/,
-        );
-    });
-
     it("that answers needs no credentials for AWS", async () => {
         await daemons.start(machine(0).id, machine(0).port);
         delete process.env.AWS_ACCESS_KEY_ID;
@@ -232,5 +237,78 @@ describe("a node on EC2", () => {
     it("that does not answer, and can't be looked at, is a problem that says both", async () => {
         delete process.env.AWS_ACCESS_KEY_ID;
         await expect(register()).rejects.toThrow(/ECONNREFUSED.*; ec2:DescribeInstances .*no usable AWS credentials/);
+    });
+});
+
+describe("a node whose machine runs for long and does not answer", () => {
+    const SINCE = "2026-01-01T00:00:00.000Z";
+    /** Every machine was started long ago; `change` may do more to what EC2 says. */
+    const runForLong = (change = (body: string, _count: number) => body) =>
+        proxy.on(
+            "DescribeInstances",
+            rewriting((body, { count }) =>
+                change(body.replaceAll(/<launchTime>[^<]+</g, `<launchTime>${SINCE}<`), count),
+            ),
+        );
+    const looks = () => proxy.actions().filter((name) => name === "DescribeInstances").length;
+    const both = (wakeTimeoutSeconds = 60) => [node(0, {}, { wakeTimeoutSeconds }), node(1)];
+
+    it("is waited for: its volume may have moved to it only now, or it drains for new certificates", async () => {
+        runForLong((body, count) => {
+            // The second look is the first of the wait.
+            if (count === 2) void daemons.start(machine(0).id, machine(0).port);
+            return body;
+        });
+        expect((await register()).nodeName).toBe("arm64-1");
+        expect(starts()).toBe(0);
+        expect(said.at(-1)).toMatch(/^builder node arm64-1 \(i-\w+\) answers after \d+\.\d s$/);
+    });
+
+    it("is not waited for by a preview, which shows that there is something to do", async () => {
+        await daemons.start(machine(0).id, machine(0).port);
+        const state = await register();
+        await daemons.stop();
+        runForLong();
+        expect(await changes(state)).toBe(true);
+        expect(looks()).toBe(1);
+        expect(said).toEqual([]);
+    });
+
+    it("fails when its time is over, with since when it runs, where to look, and what the other nodes have", async () => {
+        runForLong();
+        await terminateMachine(REGION, machine(1).id);
+        const message = await register({ nodes: both(2) }).catch((error: Error) => error.message);
+        expect(message).toMatch(
+            new RegExp(
+                `arm64-1 \\(tcp.*did not answer within 2 s: instance ${machine(0).id} in ${REGION} runs since ${SINCE}, ` +
+                    "BuildKit does not answer yet, last answer: .*ECONNREFUSED.*; look at its console .*raise wakeTimeoutSeconds",
+            ),
+        );
+        expect(message).toMatch(new RegExp(`arm64-2 \\(tcp.*its instance ${machine(1).id} in ${REGION} is terminated`));
+    });
+
+    it("gives way at once to one that answers, whatever is placed on it", async () => {
+        runForLong();
+        await daemons.start(machine(1).id, machine(1).port);
+        expect((await register({ nodes: both(), placementKey: keyFor(0) })).nodeName).toBe("arm64-2");
+        expect(looks()).toBe(1);
+        expect(said).toEqual([]);
+    });
+
+    it("gives way to one that is asleep", async () => {
+        runForLong();
+        await stopMachine(REGION, machine(1).id);
+        expect((await register({ nodes: both(), placementKey: keyFor(0) })).nodeName).toBe("arm64-2");
+        expect(starts()).toBe(1);
+        expect(said[0]).toBe(`builder node arm64-2 (${machine(1).id}) is stopped; starting it`);
+    });
+
+    it("is waited for before another emulates, and emulated after that", async () => {
+        runForLong(otherArchitecture);
+        await daemons.start(machine(1).id, machine(1).port);
+        const nodes = both(2).map((one) => ({ ...one, platforms: [foreign] }));
+        const state = await register({ platform: foreign, emulation: "allow", nodes, placementKey: keyFor(1) });
+        expect(state).toMatchObject({ nodeName: "arm64-2", emulated: true });
+        expect(said.at(-1)).toMatch(/arm64-1: did not answer within 2 s.*; trying the next$/);
     });
 });

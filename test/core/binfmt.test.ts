@@ -138,6 +138,12 @@ describe("planHandler", () => {
         expect(inPlace(registered.replace("OCF", "OC") + kept + user)).toBe(false);
     });
 
+    it("lets 32-bit ARM through on an arm64 host, whose processors may not run it", () => {
+        const host = `machine aarch64\n${debian}offered ${line("arm")}\n`;
+        expect(plan(host, "linux/arm/v7")).toMatchObject({ ours: true, handler: "buildfleet-arm", inPlace: false });
+        expect(() => plan(host, "linux/arm64")).toThrow(/linux\/arm64 needs no emulation on aarch64/);
+    });
+
     it("refuses what can't be, and says what would help", () => {
         expect(() => plan("")).toThrow(
             /no emulator for linux\/arm64 is installed; install the package qemu-user-static/,

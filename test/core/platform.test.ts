@@ -101,7 +101,7 @@ describe("Platform.runsNativelyOn", () => {
         ["linux/arm64", "aarch64", true],
         ["linux/386", "x86_64", true],
         ["linux/amd64", "linux/386", false],
-        ["linux/arm/v7", "aarch64", true],
+        ["linux/arm/v7", "aarch64", false],
         ["linux/arm64", "linux/arm/v7", false],
         ["linux/arm/v6", "linux/arm/v7", true],
         ["linux/arm/v7", "linux/arm/v6", false],
@@ -114,6 +114,22 @@ describe("Platform.runsNativelyOn", () => {
 
     it.each(cases)("%s on %s: %s", (platform, host, native) => {
         expect(Platform.parse(platform).runsNativelyOn(Platform.parse(host))).toBe(native);
+    });
+
+    it("is left open, for the owner to say, for 32-bit ARM on arm64 alone", () => {
+        const depends = (platform: string, host: string) =>
+            Platform.parse(platform).dependsOnProcessorOf(Platform.parse(host));
+        for (const variant of ["v5", "v6", "v7", "v8"]) expect(depends(`linux/arm/${variant}`, "aarch64")).toBe(true);
+        expect(depends("linux/arm64", "linux/arm/v7")).toBe(false);
+        expect(depends("windows/arm", "linux/arm64")).toBe(false);
+        fc.assert(
+            fc.property(anyPlatform, anyPlatform, (platform, host) => {
+                const isOpen = platform.dependsOnProcessorOf(host);
+                expect(isOpen && platform.runsNativelyOn(host)).toBe(false);
+                const pair = [platform.architecture, host.architecture];
+                expect(isOpen).toBe(platform.os === host.os && pair.join(" on ") === "arm on arm64");
+            }),
+        );
     });
 
     it("is true of every platform on itself", () => {

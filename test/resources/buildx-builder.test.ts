@@ -14,7 +14,7 @@ const foreign = process.arch === "arm64" ? "linux/amd64" : "linux/arm64";
 
 let store: string;
 let before: string | undefined;
-let daemons: Record<"one" | "two", RunningBuildkitd>;
+let daemons: Record<"one" | "two" | "arm", RunningBuildkitd>;
 let client: NonNullable<Inputs["client"]>;
 let otherClient: NonNullable<Inputs["client"]>;
 let inputs: Inputs;
@@ -34,16 +34,18 @@ beforeAll(async () => {
     before = process.env.BUILDX_CONFIG;
     process.env.BUILDX_CONFIG = store;
     const authority = await createAuthority({ name: "builders", days: 2 });
-    const start = async (name: string) => {
+    const start = async (name: string, platforms?: string[]) => {
         const own = await issueCertificate({ authority, commonName: name, usage: "server", dnsNames: [name], days: 2 });
-        return startBuildkitd({ ca: authority.certificate, ...own });
+        return startBuildkitd({ ca: authority.certificate, ...own }, undefined, platforms);
     };
-    const [one, two] = await Promise.all([start("one"), start("two")]);
-    daemons = { one, two };
+    // What an arm64 machine with handlers for the others claims.
+    const claims = ["linux/arm64", "linux/arm/v7", "linux/386"];
+    const [one, two, arm] = await Promise.all([start("one"), start("two"), start("arm", claims)]);
+    daemons = { one, two, arm };
     [client, otherClient] = await Promise.all([newClient(authority), newClient(authority)]);
 });
 afterAll(async () => {
-    await Promise.all([daemons?.one.stop(), daemons?.two.stop()]);
+    await Promise.all(Object.values(daemons ?? {}).map((daemon) => daemon.stop()));
     if (before === undefined) delete process.env.BUILDX_CONFIG;
     else process.env.BUILDX_CONFIG = before;
     rmSync(store, { recursive: true, force: true });
@@ -60,7 +62,7 @@ beforeEach(() => {
     };
 });
 
-const node = (name: "one" | "two", more: Partial<Inputs["nodes"][0]> = {}) => ({
+const node = (name: keyof typeof daemons, more: Partial<Inputs["nodes"][0]> = {}) => ({
     name,
     endpoint: daemons[name].endpoint,
     platforms: [native],
@@ -212,6 +214,33 @@ describe("a builder's registration", () => {
         await expect(register(more)).rejects.toThrow(`one (${daemons.one.endpoint}): is ${native}`);
         await expect(register(more)).rejects.toThrow(/would emulate|can't run/);
         expect(await register({ ...more, emulation: "allow" })).toMatchObject({ emulated: true, nodeName: "one" });
+    });
+
+    describe("for 32-bit ARM on an arm64 machine, where BuildKit claims what a handler emulates", () => {
+        const platform = "linux/arm/v7";
+        const on = ({ platforms: _, ...undeclared }: Inputs["nodes"][0], declared?: string[]) => ({
+            platform,
+            nodes: [{ ...undeclared, ...(declared && { platforms: declared }) }],
+        });
+
+        it("is refused where the node's owner does not say that its processors run it, and told what to say", async () => {
+            const asked = on(node("arm"));
+            await expect(register(asked)).rejects.toThrow(
+                `arm (${daemons.arm.endpoint}): is linux/arm64 and would emulate ${platform}, which not every linux/arm64 processor runs; ` +
+                    `declare ${platform} in the node's platforms if its processors run AArch32 themselves, or allow emulation`,
+            );
+            expect(await register({ ...asked, emulation: "allow" })).toMatchObject({ emulated: true });
+        });
+
+        it("is its own where the owner does", async () => {
+            const declared = on(node("arm"), ["linux/arm64", "armv7l"]);
+            expect(await register(declared)).toMatchObject({ emulated: false, nodeName: "arm" });
+        });
+
+        it("is not advised where no arm64 processor runs the platform", async () => {
+            const failed = register({ ...on(node("arm"), ["linux/386"]), platform: "linux/386" });
+            await expect(failed).rejects.toThrow(/is linux\/arm64 and would emulate linux\/386$/m);
+        });
     });
 
     it("is taken out with its certificate, and nothing else is", async () => {

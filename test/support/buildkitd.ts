@@ -40,11 +40,13 @@ function answers(port: number): Promise<boolean> {
  *
  * @param tls PEM texts; it then asks for a client certificate by the authority. Default: no TLS.
  * @param wantedPort of 127.0.0.1; default any that is free.
+ * @param platforms that it is told to claim, its own first; default those it finds out.
  * @throws when it is not installed, or ends before it listens; the message has its log.
  */
 export async function startBuildkitd(
     tls?: { ca: string; certificate: string; privateKey: string },
     wantedPort?: number,
+    platforms: string[] = [],
 ): Promise<RunningBuildkitd> {
     const binary = findTool("buildkitd");
     findTool("runc");
@@ -66,6 +68,7 @@ export async function startBuildkitd(
             "--addr",
             endpoint,
             "--containerd-worker=false",
+            ...platforms.flatMap((platform) => ["--oci-worker-platform", platform]),
             "--config",
             join(folder, "none.toml"),
             // Its default is one path for all daemons of a machine, where two that start at once collide.

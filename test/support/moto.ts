@@ -145,6 +145,19 @@ export const rewriting =
         return { ...reply, body: change(reply.body, call) };
     };
 
+/** For `RunInstances`, as EC2 does and moto does not: the same client token names the same instance. `refuse` may answer first. */
+export function launchingByToken(refuse: (call: Call) => Reply | undefined): Behaviour {
+    const byToken = new Map<string, Reply>();
+    return async (call) => {
+        const refused = refuse(call);
+        if (refused) return refused;
+        const token: string = call.input.ClientToken;
+        const reply = byToken.get(token) ?? (await call.forward());
+        if (reply.status === 200) byToken.set(token, reply);
+        return reply;
+    };
+}
+
 function readAction(target: string | undefined, body: string): { action: string; input: unknown } {
     if (target) return { action: target.slice(target.lastIndexOf(".") + 1), input: JSON.parse(body || "{}") };
     const fields = Object.fromEntries(new URLSearchParams(body));
