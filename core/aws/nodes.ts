@@ -6,9 +6,9 @@ const DEFAULT_TYPE = { arm64: "c8g.2xlarge", amd64: "c7i.2xlarge" } as const;
 /** Throughput of a cache volume, in MiB/s, where the instance type can use it. */
 const DEFAULT_THROUGHPUT = 500;
 
-/** Names of a group's nodes: the group's when it is one, else numbered from 1. */
+/** Names of a group's nodes: the first has the group's, whatever the count, the others a number from 2. */
 export function nodeNames(group: string, count: number): string[] {
-    return count === 1 ? [group] : Array.from({ length: count }, (_, index) => `${group}-${index + 1}`);
+    return Array.from({ length: count }, (_, index) => (index === 0 ? group : `${group}-${index + 1}`));
 }
 
 /** The architecture that a group's name stands for. */

@@ -14,6 +14,8 @@ export interface Inputs {
     region: string;
     instanceId: string;
     timeoutSeconds: number;
+    /** Not in the states of earlier versions: then both. */
+    on?: "change" | "delete";
 }
 
 interface State extends Inputs {
@@ -32,6 +34,10 @@ const STOP_MS = 600_000;
 async function drain({ region, instanceId, timeoutSeconds }: Inputs): Promise<boolean> {
     const off = ["stopped", "shutting-down", "terminated", "gone"] as const;
     const { state } = await describeMachine(region, instanceId);
+    if (state === "gone") {
+        const next = "where it is another account's, run with the credentials that the AWS provider has";
+        progress(`${instanceId} is not known in ${region} to the account of this run: nothing to drain; ${next}`, true);
+    }
     if (state === "stopped" || isGone({ state })) return false;
     await tagMachine(region, instanceId, { [DRAIN_TAG]: "true" }).catch(ignoring("InvalidInstanceID.NotFound"));
     progress(`draining ${instanceId}: no new builds; waiting for those that run`, true);
@@ -61,14 +67,19 @@ export const operations = defineOperations<Inputs, State>({
         return { id: inputs.instanceId, outs: { ...inputs, forced: false } };
     },
     async changes(known, inputs) {
-        return changedInputs(known, inputs, ["timeoutSeconds"]);
+        // A change brings its own time-out; a delete knows only what is in the state.
+        return changedInputs(known, inputs, inputs.on === "delete" ? [] : ["timeoutSeconds"]);
     },
     async update(known, inputs) {
         const isOther = known.instanceId !== inputs.instanceId || known.region !== inputs.region;
-        const forced = isOther ? await drain({ ...known, timeoutSeconds: inputs.timeoutSeconds }) : known.forced;
+        // The instance before is the concern of the one that drains on changes.
+        const forced =
+            isOther && inputs.on !== "delete"
+                ? await drain({ ...known, timeoutSeconds: inputs.timeoutSeconds })
+                : known.forced;
         return { ...inputs, forced };
     },
     async delete(known) {
-        await drain(known);
+        if (known.on !== "change") await drain(known);
     },
 });

@@ -111,6 +111,48 @@ describe("draining", () => {
         expect(called("CreateTags")).toBe(1);
     });
 
+    it("only of an instance that goes: another one is noted, and neither is touched; a delete drains that one", async () => {
+        const before = { ...settings(old), on: "delete" as const };
+        const after = { ...settings(next), on: "delete" as const };
+        const state = (await operations.create(before)).outs;
+        expect((await operations.diff("", state, after)).changes).toBe(true);
+        const { outs } = await operations.update("", state, after);
+        expect(proxy.actions()).not.toContain("DescribeInstances");
+        expect(outs).toMatchObject({ instanceId: next, forced: false });
+        drainsWhenAsked();
+        await operations.delete("", outs);
+        expect(await describeMachine(REGION, next)).toMatchObject({
+            state: "stopped",
+            tags: { "buildfleet:drain": "true" },
+        });
+        expect(await describeMachine(REGION, old)).toMatchObject({ state: "running", tags: {} });
+    });
+
+    it("only of an instance that goes takes note of another time-out, which only the state tells a delete", async () => {
+        const state = (await operations.create({ ...settings(old, 60), on: "delete" })).outs;
+        const shorter = { ...settings(old, 2), on: "delete" as const };
+        expect((await operations.diff("", state, shorter)).changes).toBe(true);
+        const { outs } = await operations.update("", state, shorter);
+        await operations.delete("", outs);
+        expect(said.at(-1)).toBe(`${old} did not drain within 2 s; stopping it, builds that still run are cut off`);
+    });
+
+    it("only of an instance that is replaced leaves its delete to another", async () => {
+        const state = (await operations.create({ ...settings(old), on: "change" })).outs;
+        await operations.delete("", state);
+        expect(proxy.actions()).not.toContain("DescribeInstances");
+        drainsWhenAsked();
+        await operations.update("", state, { ...settings(next), on: "change" });
+        expect((await describeMachine(REGION, old)).state).toBe("stopped");
+    });
+
+    it("of a state that says nothing of when goes on as before, and nothing is drained for that", async () => {
+        const state = await create(old);
+        const { outs } = await operations.update("", state, { ...settings(old), on: "change" });
+        expect(outs).toMatchObject({ on: "change", forced: false });
+        expect(proxy.actions()).not.toContain("DescribeInstances");
+    });
+
     it("is not done for another time-out alone", async () => {
         const state = await create(old);
         expect((await operations.diff("", state, settings(old, 5))).changes).toBe(false);

@@ -5,6 +5,8 @@ import { find } from "../support/declared";
 import { volumeId } from "../support/declared-aws";
 import { declareFleet, filesOf, subnets } from "./declare-fleet";
 
+const byKey = (a: { key: string }, b: { key: string }) => a.key.localeCompare(b.key);
+
 describe("a machine", () => {
     it("is launched from a template that gives it its own things only, and metadata for itself", async () => {
         const { resources } = await declareFleet();
@@ -66,6 +68,7 @@ describe("a machine", () => {
             region: "eu-central-1",
             instanceId: "id of builders-arm64",
             timeoutSeconds: 1800 + 180,
+            on: "change",
         });
         const attachment = find(resources, "builders-arm64-cache", "aws:ec2/volumeAttachment:VolumeAttachment");
         const address = find(resources, "builders-arm64-address", "aws:ec2/eipAssociation:EipAssociation");
@@ -78,12 +81,52 @@ describe("a machine", () => {
         expect(drain.dependsOn).toContain("builders-arm64");
     });
 
+    it.each<[string, Partial<Ec2FleetArgs>]>([
+        ["on-demand, with an address", { access: { mode: "public", from: ["203.0.113.0/24"] } }],
+        ["spot", { nodes: { arm64: { capacity: "spot" } } }],
+        ["of instance storage", { nodes: { arm64: { instanceType: "c8gd.2xlarge", cacheVolume: "instance-store" } } }],
+    ])("that is %s is drained before anything of it is deleted", async (_case, args) => {
+        const { resources } = await declareFleet({ drain: { timeout: "30 minutes" }, ...args });
+        const farewell = find(resources, "builders-arm64-farewell");
+        expect(farewell.inputs).toMatchObject({
+            region: "eu-central-1",
+            instanceId: find(resources, "builders-arm64-drain").inputs.instanceId,
+            timeoutSeconds: 1800 + 180,
+            on: "delete",
+        });
+        // The engine deletes what depends on another first. Volume, address and machine have a name in common with others of theirs.
+        const machineParts = resources.filter(
+            ({ name, type }) =>
+                ["builders-arm64", "builders-arm64-drain"].includes(name) || /Attachment$|Association$/.test(type),
+        );
+        const own = machineParts.filter(({ name }) => name.startsWith("builders-arm64"));
+        expect(own.length).toBeGreaterThanOrEqual(2);
+        expect(farewell.dependsOn).toEqual(expect.arrayContaining(own.map(({ name }) => name)));
+        const dependents = resources.filter(({ dependsOn }) => dependsOn.includes("builders-arm64-farewell"));
+        expect(dependents).toEqual([]);
+    });
+
+    it("stays as it is when its group gets a second one, and when that one goes", async () => {
+        const of = async (count: number) =>
+            (await declareFleet({ nodes: { arm64: { count } }, access: { mode: "public", from: ["203.0.113.0/24"] } }))
+                .resources;
+        const [one, two] = [await of(1), await of(2)];
+        const key = ({ type, name }: { type: string; name: string }) => `${type} ${name}`;
+        const same = (resources: typeof one) =>
+            resources.map((resource) => ({ key: key(resource), inputs: resource.inputs })).sort(byKey);
+        const before = new Set(one.map(key));
+        expect(same(two.filter((resource) => before.has(key(resource))))).toEqual(same(one));
+        const added = two.filter((resource) => !before.has(key(resource)));
+        expect(added.length).toBeGreaterThan(10);
+        for (const { name } of added) expect(name).toMatch(/^builders-arm64-2(-|$)/);
+    });
+
     it("has its volume in its subnet's zone, encrypted; a group's nodes go to the subnets in turn", async () => {
         const { resources } = await declareFleet({
             nodes: { arm64: { count: 3, cacheVolume: { size: "100 GB", iops: 4000, throughput: 250 } }, amd64: {} },
         });
         for (const [node, place] of [
-            ["arm64-1", subnets[0]],
+            ["arm64", subnets[0]],
             ["arm64-2", subnets[1]],
             ["arm64-3", subnets[0]],
             ["amd64", subnets[0]],
@@ -95,7 +138,7 @@ describe("a machine", () => {
             });
             expect(find(resources, `builders-${node}`).inputs.subnetId).toBe(place?.id);
         }
-        expect(find(resources, "builders-arm64-1-cache", "aws:ebs/volume:Volume").inputs).toMatchObject({
+        expect(find(resources, "builders-arm64-cache", "aws:ebs/volume:Volume").inputs).toMatchObject({
             // 100 GB are 93.1 GiB.
             size: 94,
             iops: 4000,
@@ -238,7 +281,7 @@ describe("subnets", () => {
         const third = { id: `subnet-2${"0".repeat(16)}`, zone: "eu-central-1c", vpcId: "vpc-00000000000000001" };
         const placesOf = async (list: typeof subnets) => {
             const { resources } = await declareFleet({ subnets: list, nodes: { arm64: { count: 2 }, amd64: {} } });
-            return ["arm64-1", "arm64-2", "amd64"].map((node) => find(resources, `builders-${node}`).inputs.subnetId);
+            return ["arm64", "arm64-2", "amd64"].map((node) => find(resources, `builders-${node}`).inputs.subnetId);
         };
         expect(await placesOf([...subnets, third])).toEqual(await placesOf(subnets));
     });

@@ -7,6 +7,7 @@ import { declareFleet, filesOf, PRIVATE, subnets } from "./declare-fleet";
 const NODE = [
     "Certificate builders-X-cert",
     "Ec2Drain builders-X-drain",
+    "Ec2Drain builders-X-farewell",
     "aws:ebs/volume:Volume builders-X-cache",
     "aws:ec2/launchTemplate:LaunchTemplate builders-X-template",
     "aws:ec2/volumeAttachment:VolumeAttachment builders-X-cache",
@@ -45,17 +46,17 @@ describe("the complete set of resources", () => {
             nodes: { arm64: { capacity: "spot", fallback: "on-demand", count: 2 }, amd64: { capacity: "spot" } },
         });
         expect(inventory(resources)).toEqual(
-            all(FLEET, FROM, ...["arm64-1", "arm64-2", "amd64"].map((node) => nodeResources(node, SPOT))),
+            all(FLEET, FROM, ...["arm64", "arm64-2", "amd64"].map((node) => nodeResources(node, SPOT))),
         );
-        expect(find(resources, "builders-arm64-1").inputs).toMatchObject({
-            launchTemplateId: "id of builders-arm64-1-template",
+        expect(find(resources, "builders-arm64-2").inputs).toMatchObject({
+            launchTemplateId: "id of builders-arm64-2-template",
             launchTemplateVersion: "7",
             region: "eu-central-1",
-            subnetId: subnets[0]?.id,
+            subnetId: subnets[1]?.id,
             fallback: "on-demand",
         });
         expect(find(resources, "builders-amd64").inputs.fallback).toBe("none");
-        expect(result.capacities).toEqual({ "arm64-1": "spot", "arm64-2": "spot", amd64: "spot" });
+        expect(result.capacities).toEqual({ arm64: "spot", "arm64-2": "spot", amd64: "spot" });
     });
 
     it("of public access: an address per node, and no other door", async () => {

@@ -40,7 +40,7 @@ export function createNode(
     parts: FleetParts,
     place: MachineParts["place"],
 ): CreatedNode {
-    const { name, settings, transform, child } = scope;
+    const { name, settings } = scope;
     const node = plan.name;
     const parameter = createTlsParameter(scope, node, parts.authority);
     const { policy, profile } = createRights(scope, node, parameter, parts.logGroup);
@@ -54,27 +54,17 @@ export function createNode(
     });
     const region = parts.securityGroup.region;
     // When the machine is another one, this drains the one before it. What moves to the new machine waits for it.
-    const drainName = `${name}-${node}-drain`;
-    const drain = new Ec2Drain(
-        drainName,
-        applyTransform(
-            transform.drain,
-            {
-                region,
-                instanceId: machine.instanceId,
-                timeoutSeconds: seconds(settings.drain.timeout) + SHUTDOWN_SECONDS,
-            },
-            drainName,
-        ),
-        child,
-    );
+    const drain = createDrain(scope, `${name}-${node}-drain`, "change", region, machine.instanceId, []);
     const attachment = volume && attach(scope, node, volume, machine.instanceId, drain);
     const address =
         settings.access.mode === "public" ? createAddress(scope, node, machine.instanceId, drain) : undefined;
+    // When the node goes, what depends on another goes first: so this drains it before volume and address are taken off.
+    const moved = [drain, attachment, address?.association].filter((one) => one !== undefined);
+    const farewell = createDrain(scope, `${name}-${node}-farewell`, "delete", region, machine.instanceId, moved);
     createAlarms(scope, node, machine.instanceId);
     // Known once volume and address have moved: a registration that came earlier would wait for a machine that waits for them.
     const instanceId = pulumi
-        .all([machine.instanceId, drain.id, attachment?.id, address?.associationId])
+        .all([machine.instanceId, drain.id, attachment?.id, address?.association.id, farewell.id])
         .apply(([id]) => id);
     const host = address ? address.publicIp : machine.privateIp;
     const tunnel = settings.access.mode === "ssm";
@@ -86,6 +76,19 @@ export function createNode(
         ec2: { instanceId, region, wakeTimeoutSeconds: seconds(settings.wake.timeout), ...(tunnel ? { tunnel } : {}) },
     };
     return { plan, builder, instanceId: machine.instanceId, capacity: machine.capacity, volume };
+}
+
+function createDrain(
+    { settings, transform, child }: FleetScope,
+    logical: string,
+    on: "change" | "delete",
+    region: pulumi.Input<string>,
+    instanceId: pulumi.Input<string>,
+    dependsOn: pulumi.Resource[],
+): Ec2Drain {
+    const timeoutSeconds = seconds(settings.drain.timeout) + SHUTDOWN_SECONDS;
+    const args = { region, instanceId, timeoutSeconds, on };
+    return new Ec2Drain(logical, applyTransform(transform.drain, args, logical), { ...child, dependsOn });
 }
 
 function createVolume(scope: FleetScope, node: string, volume: PlannedVolume, zone: pulumi.Input<string>): Volume {
@@ -138,5 +141,5 @@ function createAddress(scope: FleetScope, node: string, instanceId: pulumi.Input
         applyTransform(transform.addressAssociation, { allocationId: address.allocationId, instanceId }, logical),
         { ...child, dependsOn: [drain], deleteBeforeReplace: true },
     );
-    return { publicIp: address.publicIp, associationId: association.id };
+    return { publicIp: address.publicIp, association };
 }

@@ -38,6 +38,7 @@ export interface Ec2FleetTransform {
     launchTemplate?: Transform<LaunchTemplateArgs>;
     instance?: Transform<InstanceArgs>;
     spotInstance?: Transform<SpotInstanceArgs>;
+    /** Of a machine that is replaced, and of one that goes. */
     drain?: Transform<Ec2DrainArgs>;
     attachment?: Transform<VolumeAttachmentArgs>;
     address?: Transform<EipArgs>;
