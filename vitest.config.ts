@@ -12,8 +12,8 @@ const MACHINES = ["test/vm/**/*.test.ts"];
 /** Those that take a minute or more, longest first: one of them begun last would leave the other core without work. */
 const LONG = [
     ...["killed", "concurrent-releases", "gates", "external-fleet", "fresh-runner", "native", "no-change"],
-    ...["image-mirror-killed", "docker-builder", "registry-server-killed", "managed-host", "conformance"],
-    ...["docker-driver", "host-buildkit", "host-aws"],
+    ...["image-mirror-killed", "docker-builder", "registry-server-killed", "managed-host", "machine-room"],
+    ...["conformance", "managed-rivals", "docker-driver", "host-buildkit", "host-aws"],
 ];
 
 class LongFirst extends BaseSequencer {
