@@ -88,18 +88,20 @@ describe("draining", () => {
     it.each<[string, () => Promise<unknown>]>([
         ["stopped", () => stopMachine(REGION, old)],
         ["terminated", () => terminateMachine(REGION, old)],
-        [
-            "forgotten by EC2",
-            async () => {
-                old = "i-0123456789abcdef0";
-            },
-        ],
     ])("of an instance that is %s is done at once", async (_case, before) => {
         await before();
         const state = await create(old);
         await operations.delete("", state);
         expect(called("CreateTags")).toBe(0);
         expect(said).toEqual([]);
+    });
+
+    it("of an instance that EC2 does not know has nothing to do, and says so: it may be another account's", async () => {
+        await operations.delete("", await create("i-0123456789abcdef0"));
+        expect(called("CreateTags")).toBe(0);
+        expect(said).toEqual([
+            expect.stringMatching(/^i-0123456789abcdef0 is not known in .* to the account of this run/),
+        ]);
     });
 
     it("is what a delete does, too, and a repeated one finds nothing left to do", async () => {
