@@ -12,6 +12,8 @@ export interface RunOptions {
     input?: string | Buffer;
     /** Milliseconds; default 10 minutes. The child gets SIGTERM, and SIGKILL 5 s later. */
     timeoutMs?: number;
+    /** The time begins with the first line that this matches: until then it waits for its turn, for as long as that takes. */
+    timedFrom?: RegExp;
     signal?: AbortSignal;
     /** Strings replaced by `[redacted]` in every error and in every line given to `onLine`. */
     redact?: string[];
@@ -123,25 +125,33 @@ async function runNow(tool: string, args: string[], options: RunOptions): Promis
     const redact = redactor(options.redact);
     const [file = "", ...rest] = [...dieWithParent(), findTool(tool), ...args];
     const started = performance.now();
+    const { timedFrom } = options;
+    const late = new AbortController();
+    let clock: NodeJS.Timeout | undefined;
+    const signals = [...(options.signal ? [options.signal] : []), ...(timedFrom ? [late.signal] : [])];
     const child = execa(file, rest, {
         cwd: options.cwd,
         env: options.env,
         input: options.input ?? "",
-        timeout: timeoutMs,
-        cancelSignal: options.signal,
+        ...(timedFrom ? {} : { timeout: timeoutMs }),
+        ...(signals.length > 0 ? { cancelSignal: AbortSignal.any(signals) } : {}),
         reject: false,
         all: true,
         stripFinalNewline: false,
         maxBuffer: 256 * 1024 * 1024,
         forceKillAfterDelay: 5_000,
     });
-    if (options.onLine) {
-        const onLine = options.onLine;
+    if (options.onLine || timedFrom) {
         void (async () => {
-            for await (const line of child.iterable({ from: "all" })) onLine(redact(line));
+            for await (const line of child.iterable({ from: "all" })) {
+                if (timedFrom?.test(line)) clock ??= setTimeout(() => late.abort(), timeoutMs).unref();
+                options.onLine?.(redact(line));
+            }
         })().catch(() => undefined); // the same failure is reported by the awaited child below
     }
     const result = await child;
+    clearTimeout(clock);
+    const timedOut = result.timedOut || (late.signal.aborted && !options.signal?.aborted);
     const ok = options.okExitCodes ?? [0];
     if (result.exitCode === undefined || !ok.includes(result.exitCode) || result.timedOut || result.isCanceled) {
         throw new CommandError({
@@ -149,8 +159,8 @@ async function runNow(tool: string, args: string[], options: RunOptions): Promis
             where: options.where,
             exitCode: result.exitCode,
             signal: result.signal,
-            timedOut: result.timedOut,
-            canceled: result.isCanceled,
+            timedOut,
+            canceled: result.isCanceled && !timedOut,
             cause: redact(result.originalMessage ?? ""),
             output: redact(result.all ?? ""),
             timeoutMs,

@@ -3,8 +3,9 @@ import { chmodSync, lstatSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { connect, type Server, type Socket } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { storeFolder } from "../buildx";
+import { readBuilder, storeFolder } from "../buildx";
 import { withLocks } from "../lock";
+import type { RunOptions } from "../process";
 import { progress } from "../progress";
 
 /** sockaddr_un.sun_path holds 108 bytes with its zero (unix(7)); some systems have 104. */
@@ -20,6 +21,17 @@ export function relayPath(builder: string): string {
     if (Buffer.byteLength(path) <= LONGEST_PATH) return path;
     const store = createHash("sha256").update(storeFolder()).digest("hex").slice(0, 16);
     return join(tmpdir(), `buildfleet-relays-${process.getuid?.() ?? homedir()}`, store, `${key}.sock`);
+}
+
+/**
+ * The first line of buildx's plain progress about a step: the node has let the build in. Before it there is only `#0`, which tells
+ * the builder's name.
+ */
+const BUILD_BEGINS = /^#[1-9]\d* /;
+
+/** For a build on this builder: its time begins when the node has a place for it, where places are limited. */
+export function timedFromPlace(builder: string): Pick<RunOptions, "timedFrom"> {
+    return readBuilder(builder)?.endpoint === `unix://${relayPath(builder)}` ? { timedFrom: BUILD_BEGINS } : {};
 }
 
 /** Only this user may get to the sockets: who reaches one builds with this user's certificate. */

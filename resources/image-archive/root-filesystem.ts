@@ -1,5 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
+import { timedFromPlace } from "../../drivers/admission/socket";
 import { run } from "../../drivers/process";
 import type { RegistryAccess } from "../../drivers/registry-access";
 import { inTemporaryFolder } from "../../drivers/temporary-folder";
@@ -28,6 +29,7 @@ export async function exportRoot({ image, platform, builder, type, path }: RootF
             {
                 input: `FROM ${image}\n`,
                 where: `builder ${builder}`,
+                ...timedFromPlace(builder),
                 next: "check that the builder's node reaches the registry",
                 env: { TMPDIR: folder, ...access.env },
             },

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { type Executable, identifyExecutable } from "../../core/executable";
 import { Platform } from "../../core/platform";
 import type { RegistryConnection } from "../../core/registry-connection";
+import { timedFromPlace } from "../../drivers/admission/socket";
 import { buildDockerfile } from "../../drivers/buildx";
 import { CommandError } from "../../drivers/process";
 import { withRegistry } from "../../drivers/registry-access";
@@ -101,6 +102,7 @@ async function runOn(inputs: Inputs, wanted: string[], withTest: boolean): Promi
                 {
                     env,
                     timeoutMs: timeoutSeconds * 1000,
+                    ...timedFromPlace(builder),
                     where: `${platform}, builder ${builder}`,
                     next: `the test of ${platform} failed: no tag was moved; mend the image or the test's command`,
                 },

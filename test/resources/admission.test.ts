@@ -9,9 +9,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { headersOf } from "../../drivers/admission/forward";
 import { connectNode, watchNode } from "../../drivers/admission/node-connection";
 import { placesUnsupported } from "../../drivers/admission/slots";
-import { listenAt, relayPath } from "../../drivers/admission/socket";
+import { listenAt, relayPath, timedFromPlace } from "../../drivers/admission/socket";
 import { call, frame, INFO, SOLVE, solveRequest, unframe } from "../../drivers/admission/wire";
-import { certificateFolder, readBuilder } from "../../drivers/buildx";
+import { buildDockerfile, certificateFolder, readBuilder } from "../../drivers/buildx";
 import { run } from "../../drivers/process";
 import { listenToProgress } from "../../drivers/progress";
 import { createAuthority, issueCertificate } from "../../drivers/x509";
@@ -137,6 +137,32 @@ describe("a node with a limit", () => {
         await Promise.all([first.done, second.done]);
         expect(readFileSync(join(work, "output/big")).equals(big)).toBe(true);
         expect(said.join()).toMatch(/builder left: builder node one has a place after \d+\.\d s/);
+    });
+
+    it("lets a test and an export wait for longer than they may take, and ends what takes longer itself", async () => {
+        await register("left", 1);
+        const timed = { timeoutMs: 3_000, ...timedFromPlace("left") };
+        const slow = [
+            "build",
+            "--builder",
+            "left",
+            "--progress",
+            "plain",
+            "--build-arg",
+            "NAME=slow",
+            join(work, "context"),
+        ];
+        await expect(run("docker-buildx", slow, timed)).rejects.toThrow("gave no result within 3 s");
+        const first = build("left");
+        await gate.holdsOne(first.name);
+        const dockerfile = "FROM scratch\nCOPY <<END /file\ntext\nEND\n";
+        const outputFolder = join(work, "waited");
+        const second = buildDockerfile({ builder: "left", platform: native, dockerfile, outputFolder }, timed);
+        await expect.poll(() => said, { timeout: 10_000 }).toContain(WAITS);
+        await delay(4_000);
+        gate.stayOpen();
+        await Promise.all([first.done, second]);
+        expect(readFileSync(join(outputFolder, "file"), "utf8")).toBe("text\n");
     });
 
     it("gives the place of a build that is cancelled to the next, running or waiting", async () => {
