@@ -22,6 +22,9 @@ test("boots", { timeout: RUNS * 1_200_000 }, async () => {
             times.first.push(await boot(builder));
             // Everything on its disks, as when EC2 stops an instance.
             await builder.machine.waitFor(/buildfleet: phase=network/, 300);
+            // Before that a boot takes the tarball anew: it may not be whole on the disk.
+            const complete = "/opt/buildfleet/buildkit/current/complete";
+            await builder.machine.shell(`until [ -e ${complete} ]; do sleep 1; done`, 300_000);
             await builder.machine.powerOff();
             await builder.machine.poweredOff(300);
             times.wake.push(await boot(builder));
