@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { SshTarget } from "../core/ssh-target";
 import { CommandError, type RunOptions, run } from "./process";
+import { progress } from "./progress";
 import { packFiles, type RemoteFile, unpackScript, word } from "./ssh-files";
 import { inTemporaryFolder } from "./temporary-folder";
 
@@ -45,6 +46,30 @@ export interface SshSession {
 /** Whether a connection could not be had, or was lost: OpenSSH's own exit code. */
 export const isUnreached = (error: unknown): error is CommandError =>
     error instanceof CommandError && error.exitCode === 255;
+
+/**
+ * Takes away what is on a host that is left for another one. A host that can't be reached is told, and left as it is: a dead one would
+ * hold up its successor for ever.
+ *
+ * @param told what is left where: `builder host x86-1 could not be reached; its builder is left there`
+ * @param work calls `reached` once it is there: a connection that breaks later is an error, and tried again by the next update.
+ * @param isAway which errors tell that nobody is there; default {@link isUnreached}
+ */
+export async function leaveHost(
+    told: string,
+    work: (reached: () => void) => Promise<void>,
+    isAway: (error: unknown) => error is Error = isUnreached,
+): Promise<void> {
+    let wasReached = false;
+    try {
+        await work(() => {
+            wasReached = true;
+        });
+    } catch (error) {
+        if (wasReached || !isAway(error)) throw error;
+        progress(`${told}: ${error.message}`, true);
+    }
+}
 
 /**
  * What bash runs, and what it reads: a script on standard input, where nobody sees it in a list of processes, up to the first NUL; the

@@ -1,7 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { withHost } from "../../drivers/host-session";
-import { CommandError } from "../../drivers/process";
-import { progress } from "../../drivers/progress";
+import { isUnreached, leaveHost } from "../../drivers/ssh";
 import { changedInputs, defineOperations, isUnknown } from "../operations";
 import { dockerPlace } from "./docker";
 import { hostPlace } from "./host";
@@ -26,8 +25,8 @@ const oursOf = (handlers: Handlers) => Object.values(handlers).flatMap(({ handle
 const idOf = ({ owner, ...address }: Inputs) => `${address.ssh || address.docker ? `${nameOf(address)}/` : ""}${owner}`;
 
 /** Whether a first question failed because nobody is there: OpenSSH's own exit code; Docker has none for it. */
-const isUnreached = ({ docker }: Address, error: unknown): error is Error =>
-    docker ? error instanceof Error : error instanceof CommandError && error.exitCode === 255;
+const isAway = ({ docker }: Address, error: unknown): error is Error =>
+    docker ? error instanceof Error : isUnreached(error);
 
 async function put(place: Place, inputs: Inputs): Promise<State> {
     const handlers = await place.put(inputs);
@@ -49,26 +48,23 @@ async function isSameHost(known: State, inputs: Inputs, place: Place): Promise<b
     try {
         return isDeepStrictEqual(await withPlace(known, (old) => old.identify()), here);
     } catch (error) {
-        if (isUnreached(known, error)) return false;
+        if (isAway(known, error)) return false;
         throw error;
     }
 }
 
-/** Takes our name off the handlers of a host that is left; one that can't be reached is told: it would hold up its successor for ever. */
-async function leave(known: State): Promise<void> {
-    let isReached = false;
-    try {
-        await withPlace(known, async (place) => {
-            if (known.docker) await place.identify();
-            isReached = true;
-            await place.release(known.owner, oursOf(known.handlers));
-        });
-    } catch (error) {
-        // A connection that broke later is tried again by the next update.
-        if (isReached || !isUnreached(known, error)) throw error;
-        progress(`${nameOf(known)} could not be reached; its emulators are left there: ${error.message}`, true);
-    }
-}
+/** Takes our name off the handlers of a host that is left. */
+const leave = (known: State) =>
+    leaveHost(
+        `${nameOf(known)} could not be reached; its emulators are left there`,
+        (reached) =>
+            withPlace(known, async (place) => {
+                if (known.docker) await place.identify();
+                reached();
+                await place.release(known.owner, oursOf(known.handlers));
+            }),
+        (error) => isAway(known, error),
+    );
 
 export const operations = defineOperations<Inputs, State>({
     replaceOn: ["owner"],

@@ -5,7 +5,7 @@ import { type BuildkitEndpoint, BuildkitError, type BuildkitInfo, probe } from "
 import type { ClientCertificate } from "../../drivers/buildx";
 import { type DockerNode, isDocker, lookAtDocker, wakeDocker } from "./docker";
 import { limitProblem } from "./limit";
-import { type Ec2Node, look, type Node, reach, wake } from "./machine";
+import { type Ec2Node, look, type Node, reach, toText, wake } from "./machine";
 
 /** What decides which node builds a platform. */
 export interface Wanted {
@@ -49,7 +49,6 @@ async function ask(node: BuildkitEndpoint): Promise<BuildkitInfo> {
     }
 }
 
-const toText = (error: unknown) => (error instanceof Error ? error.message : String(error));
 const isEc2 = (node: Node): node is Ec2Node => node.ec2 !== undefined;
 
 /**

@@ -39,7 +39,7 @@ const PROBE_MS = 2_000;
 const ASK_EC2_EVERY_MS = 3_000;
 
 const wakeMs = ({ ec2 }: Ec2Node) => (ec2.wakeTimeoutSeconds ?? WAKE_SECONDS) * 1000;
-const toText = (error: unknown) => (error instanceof Error ? error.message : String(error));
+export const toText = (error: unknown) => (error instanceof Error ? error.message : String(error));
 const nameOf = ({ name, ec2 }: Ec2Node) => `builder node ${name} (${ec2.instanceId})`;
 
 /** Where BuildKit is reached: the node's endpoint, or a tunnel's end on this machine, which is opened if need be. */

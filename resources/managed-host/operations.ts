@@ -3,7 +3,7 @@ import type { HostFacts, ManagedHostPlan, ManagedSecrets, ManagedSettings } from
 import { driftOf, hostNames, planManagedHost } from "../../core/host";
 import type { SshTarget } from "../../core/ssh-target";
 import { progress, whileWorking } from "../../drivers/progress";
-import { isUnreached, type SshSession, withSsh } from "../../drivers/ssh";
+import { isUnreached, leaveHost, type SshSession, withSsh } from "../../drivers/ssh";
 import { changedInputs, defineOperations, isUnknown } from "../operations";
 import { apply, look, uninstall } from "./machine";
 import { refuse } from "./refusals";
@@ -44,22 +44,11 @@ async function remove(known: State, onReached?: () => void): Promise<void> {
     );
 }
 
-/** As `remove`; a machine that can't be reached is told, and left as it is: a dead one would hold up its successor for ever. */
-async function leave(known: State): Promise<void> {
-    let reached = false;
-    try {
-        await remove(known, () => {
-            reached = true;
-        });
-    } catch (error) {
-        // A connection that broke later is tried again by the next update.
-        if (reached || !isUnreached(error)) throw error;
-        progress(
-            `builder host ${nameOf(known)} could not be reached; its builder is left there: ${error.message}`,
-            true,
-        );
-    }
-}
+/** As `remove`, from a machine that is left. */
+const leave = (known: State) =>
+    leaveHost(`builder host ${nameOf(known)} could not be reached; its builder is left there`, (reached) =>
+        remove(known, reached),
+    );
 
 /** Sets the machine up as it was found; one that somebody else changes in between is looked at again, and may be refused then. */
 async function takeOver(session: SshSession, plan: ManagedHostPlan, inputs: Inputs): Promise<HostFacts> {

@@ -10,8 +10,7 @@ import {
     registryScript,
 } from "../../core/registry-server/files";
 import type { SshTarget } from "../../core/ssh-target";
-import { progress } from "../../drivers/progress";
-import { isUnreached, type SshSession, withSsh } from "../../drivers/ssh";
+import { leaveHost, type SshSession, withSsh } from "../../drivers/ssh";
 import { packFiles } from "../../drivers/ssh-files";
 import { changedInputs, defineOperations, isUnknown } from "../operations";
 
@@ -120,10 +119,10 @@ async function isIntact(session: SshSession, state: State): Promise<boolean> {
 }
 
 /** Takes the registry off its host; one that is somebody else's by now is left alone. */
-async function remove(known: State, removeData: boolean, reached = () => {}): Promise<void> {
+async function remove(known: State, removeData: boolean, reached?: () => void): Promise<void> {
     const takes = [...(known.owner === undefined ? [] : [known.owner]), NOBODY];
     await withSsh(known.ssh, async (session) => {
-        reached();
+        reached?.();
         await session.run(registryScript("remove", settingsOf(known), { takes, removeData }), {
             what: `removing the registry ${known.name}`,
             next: NEXT,
@@ -135,22 +134,11 @@ async function remove(known: State, removeData: boolean, reached = () => {}): Pr
 
 const machineOf = ({ ssh }: Inputs) => `${ssh.host}:${ssh.port ?? 22}`;
 
-/** Removes all but the images; a machine that can't be reached is told, and left as it is: a dead one would hold up its successor for ever. */
-async function leave(known: State): Promise<void> {
-    let reached = false;
-    try {
-        await remove(known, false, () => {
-            reached = true;
-        });
-    } catch (error) {
-        // A connection that broke later is tried again by the next update.
-        if (reached || !isUnreached(error)) throw error;
-        progress(
-            `the registry's host ${known.ssh.host} could not be reached; its registry is left there: ${error.message}`,
-            true,
-        );
-    }
-}
+/** Removes all but the images from a host that is left. */
+const leave = (known: State) =>
+    leaveHost(`the registry's host ${known.ssh.host} could not be reached; its registry is left there`, (reached) =>
+        remove(known, false, reached),
+    );
 
 export const operations = defineOperations<Inputs, State>({
     replaceOn: ["name", "storage"],
