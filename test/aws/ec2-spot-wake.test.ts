@@ -1,32 +1,18 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { describeMachine, findMachines, isGone, stopMachine, tagMachine } from "../../drivers/aws/ec2";
-import { listenToProgress } from "../../drivers/progress";
 import { operations as builder } from "../../resources/buildx-builder/operations";
 import { type Inputs, operations as spot } from "../../resources/spot-instance/operations";
 import { freePort } from "../support/buildkitd";
 import { makeTemplate, runInstances } from "../support/machines-on-ec2";
-import {
-    type AwsProxy,
-    ec2Error,
-    launchingByToken,
-    type Moto,
-    REGION,
-    rewriting,
-    startAwsProxy,
-    startMoto,
-    useEnvironment,
-} from "../support/moto";
-import { useStore, WokenDaemons } from "../support/woken";
+import { type AwsProxy, ec2Error, launchingByToken, REGION, rewriting } from "../support/moto";
+import { useWokenMachines, type WokenDaemons } from "../support/woken";
 
 const native = process.arch === "arm64" ? "linux/arm64" : "linux/amd64";
 const NONE = { "buildfleet:capacity": "none" };
 
-let moto: Moto;
 let proxy: AwsProxy;
 let daemons: WokenDaemons;
-let store: ReturnType<typeof useStore>;
-let undo: (() => void)[];
 let said: string[];
 let inputs: Inputs;
 /** The node's instance, stopped, and the port of its BuildKit. */
@@ -34,19 +20,10 @@ let made: Awaited<ReturnType<typeof spot.create>>;
 let port: number;
 let hasSpot: boolean;
 
-beforeAll(async () => {
-    moto = await startMoto();
-    [proxy, daemons] = await Promise.all([startAwsProxy(moto), WokenDaemons.create()]);
-});
-afterAll(async () => {
-    await proxy?.stop();
-    await moto?.close();
-});
+const shared = useWokenMachines();
 beforeEach(async () => {
-    store = useStore();
-    said = [];
+    ({ proxy, daemons, said } = shared);
     hasSpot = true;
-    undo = [useEnvironment(proxy.env), listenToProgress((line) => said.push(line))];
     process.env.AWS_MAX_ATTEMPTS = "1";
     inputs = {
         ...(await makeTemplate()),
@@ -66,12 +43,6 @@ beforeEach(async () => {
     );
     [made, port] = await Promise.all([spot.create(inputs), freePort()]);
     await stopMachine(REGION, made.id);
-});
-afterEach(async () => {
-    await daemons.stop();
-    for (const one of undo) one();
-    proxy.reset();
-    store.remove();
 });
 
 const register = async (instanceId = made.id, wakeTimeoutSeconds = 60) => {

@@ -4,60 +4,35 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { stopMachine } from "../../drivers/aws/ec2";
 import { closeTunnels, stablePort } from "../../drivers/aws/session-manager";
 import { buildDockerfile } from "../../drivers/buildx";
-import { listenToProgress } from "../../drivers/progress";
 import { type Inputs, operations } from "../../resources/buildx-builder/operations";
 import { freePort } from "../support/buildkitd";
 import { runInstances } from "../support/machines-on-ec2";
-import {
-    type AwsProxy,
-    json,
-    jsonError,
-    type Moto,
-    REGION,
-    type Reply,
-    startAwsProxy,
-    startMoto,
-    useEnvironment,
-} from "../support/moto";
+import { type AwsProxy, json, jsonError, REGION, type Reply } from "../support/moto";
 import { standIn } from "../support/stand-in";
-import { useStore, WokenDaemons } from "../support/woken";
+import { useWokenMachines, type WokenDaemons } from "../support/woken";
 
 const native = process.arch === "arm64" ? "linux/arm64" : "linux/amd64";
 const TOKEN = "AAEAAdGhlLXRva2Vu";
 const PORT = 8372;
 
-let moto: Moto;
 let proxy: AwsProxy;
 let daemons: WokenDaemons;
-let store: ReturnType<typeof useStore>;
 let folder: string;
-let undo: (() => void)[];
+let undo: () => void;
 let said: string[];
 let instanceId: string;
 let daemonPort: number;
 
-beforeAll(async () => {
-    moto = await startMoto();
-    [proxy, daemons] = await Promise.all([startAwsProxy(moto), WokenDaemons.create()]);
-});
-afterAll(async () => {
-    await proxy?.stop();
-    await moto?.close();
-});
+const shared = useWokenMachines();
 beforeEach(async () => {
-    store = useStore();
+    ({ proxy, daemons, said } = shared);
     folder = mkdtempSync(join(tmpdir(), "buildfleet-tunnel-"));
     const plugin = join(__dirname, "../support/session-manager-plugin-child.mjs");
-    said = [];
-    undo = [
-        useEnvironment(proxy.env),
-        listenToProgress((line) => said.push(line)),
-        standIn(folder, "session-manager-plugin", `exec "${process.execPath}" "${plugin}" "$@"`),
-    ];
+    undo = standIn(folder, "session-manager-plugin", `exec "${process.execPath}" "${plugin}" "$@"`);
     process.env.STAND_IN_LOG = join(folder, "plugin.log");
     [instanceId = ""] = await runInstances();
     daemonPort = await freePort();
@@ -66,10 +41,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
     await closeTunnels();
-    await daemons.stop();
-    for (const one of undo.reverse()) one();
-    proxy.reset();
-    store.remove();
+    undo();
     rmSync(folder, { recursive: true, force: true });
 });
 

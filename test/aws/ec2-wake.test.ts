@@ -1,57 +1,29 @@
 import { execFileSync } from "node:child_process";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { place } from "../../core/placement";
 import { describeMachine, stopMachine, terminateMachine } from "../../drivers/aws/ec2";
-import { listenToProgress } from "../../drivers/progress";
 import { findTool } from "../../drivers/tools";
 import { type Inputs, operations } from "../../resources/buildx-builder/operations";
 import { freePort } from "../support/buildkitd";
 import { runInstances } from "../support/machines-on-ec2";
-import {
-    type AwsProxy,
-    ec2Error,
-    type Moto,
-    REGION,
-    rewriting,
-    startAwsProxy,
-    startMoto,
-    useEnvironment,
-} from "../support/moto";
-import { useStore, WokenDaemons } from "../support/woken";
+import { type AwsProxy, ec2Error, REGION, rewriting } from "../support/moto";
+import { useWokenMachines, type WokenDaemons } from "../support/woken";
 
 const native = process.arch === "arm64" ? "linux/arm64" : "linux/amd64";
 const foreign = process.arch === "arm64" ? "linux/amd64" : "linux/arm64";
 
-let moto: Moto;
 let proxy: AwsProxy;
 let daemons: WokenDaemons;
-let store: ReturnType<typeof useStore>;
-let undo: (() => void)[];
 let said: string[];
 /** Ids of the instances and the port of each one's BuildKit. */
 let machines: { id: string; port: number }[];
 
-beforeAll(async () => {
-    moto = await startMoto();
-    [proxy, daemons] = await Promise.all([startAwsProxy(moto), WokenDaemons.create()]);
-});
-afterAll(async () => {
-    await proxy?.stop();
-    await moto?.close();
-});
+const shared = useWokenMachines();
 beforeEach(async () => {
-    store = useStore();
-    said = [];
-    undo = [useEnvironment(proxy.env), listenToProgress((line) => said.push(line))];
+    ({ proxy, daemons, said } = shared);
     const ids = await runInstances(2);
     machines = await Promise.all(ids.map(async (id) => ({ id, port: await freePort() })));
     daemons.startWith(proxy, Object.fromEntries(machines.map(({ id, port }) => [id, port])));
-});
-afterEach(async () => {
-    await daemons.stop();
-    for (const one of undo) one();
-    proxy.reset();
-    store.remove();
 });
 
 const machine = (i: number) => machines[i] ?? { id: "", port: 0 };

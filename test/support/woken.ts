@@ -1,9 +1,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
+import { listenToProgress } from "../../drivers/progress";
 import { createAuthority, issueCertificate } from "../../drivers/x509";
 import { type RunningBuildkitd, startBuildkitd } from "./buildkitd";
-import type { AwsProxy } from "./moto";
+import { type AwsProxy, type Moto, startAwsProxy, startMoto, useEnvironment } from "./moto";
 
 export interface Certificates {
     ca: string;
@@ -60,7 +62,7 @@ export class WokenDaemons {
 }
 
 /** A buildx store of its own for this process; the function that is returned removes it. */
-export function useStore(): { folder: string; remove(): void } {
+function useStore(): { folder: string; remove(): void } {
     const folder = mkdtempSync(join(tmpdir(), "buildfleet-store-"));
     const before = process.env.BUILDX_CONFIG;
     process.env.BUILDX_CONFIG = folder;
@@ -72,4 +74,43 @@ export function useStore(): { folder: string; remove(): void } {
             rmSync(folder, { recursive: true, force: true });
         },
     };
+}
+
+/** What the tests of a file with woken machines share. */
+export interface WokenMachines {
+    proxy: AwsProxy;
+    daemons: WokenDaemons;
+    /** What progress has said since the test began. */
+    said: string[];
+}
+
+/**
+ * For a whole file: moto, a proxy in front of it, and daemons; for each of its tests a buildx store and moto's environment. There from a
+ * test's own `beforeEach` on; taken away after its own `afterEach`.
+ */
+export function useWokenMachines(): WokenMachines {
+    const machines = {} as WokenMachines;
+    let moto: Moto | undefined;
+    let store: ReturnType<typeof useStore>;
+    let undo: (() => void)[];
+    beforeAll(async () => {
+        moto = await startMoto();
+        [machines.proxy, machines.daemons] = await Promise.all([startAwsProxy(moto), WokenDaemons.create()]);
+    });
+    afterAll(async () => {
+        await machines.proxy?.stop();
+        await moto?.close();
+    });
+    beforeEach(() => {
+        store = useStore();
+        machines.said = [];
+        undo = [useEnvironment(machines.proxy.env), listenToProgress((line) => machines.said.push(line))];
+    });
+    afterEach(async () => {
+        await machines.daemons.stop();
+        for (const one of undo.reverse()) one();
+        machines.proxy.reset();
+        store.remove();
+    });
+    return machines;
 }
