@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { findTool } from "./tools";
@@ -139,26 +138,4 @@ export function lastLines(path: string, count = 10): string {
         .slice(-count)
         .map((line) => `  | ${line}`)
         .join("\n");
-}
-
-/**
- * A port on 127.0.0.1 that nothing listens on now: the wanted one, or, where that is 0, any.
- *
- * @throws Error when the wanted one is taken.
- */
-export async function freePort(wanted = 0): Promise<number> {
-    return new Promise((resolve, reject) => {
-        const server = createServer();
-        server.once("error", (error: NodeJS.ErrnoException) =>
-            reject(
-                error.code === "EADDRINUSE"
-                    ? new Error(`port ${wanted} on 127.0.0.1 is taken by another process; free it or set another port`)
-                    : error,
-            ),
-        );
-        server.listen({ host: "127.0.0.1", port: wanted, exclusive: true }, () => {
-            const address = server.address();
-            server.close(() => resolve(typeof address === "object" && address ? address.port : wanted));
-        });
-    });
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { freePort } from "../daemon";
+import { freePort, tryPort } from "../port";
 import { progress } from "../progress";
 import { withAws } from "./clients";
 import { AwsError } from "./errors";
@@ -100,7 +100,7 @@ async function reopen(target: TunnelTarget, localPort: number): Promise<Tunnel> 
 
 async function open(target: TunnelTarget, wanted = stablePort(target)): Promise<Tunnel> {
     const plugin = await findPlugin(target);
-    const first = await tryPort(wanted);
+    const first = await freeSoon(wanted);
     try {
         return await start(plugin, target, first ?? (await freePort()));
     } catch (error) {
@@ -111,10 +111,9 @@ async function open(target: TunnelTarget, wanted = stablePort(target)): Promise<
 }
 
 /** The port, where it gets free soon: the run before this one may still be closing its tunnel. */
-async function tryPort(port: number): Promise<number | undefined> {
+async function freeSoon(port: number): Promise<number | undefined> {
     for (let left = 10; left > 0; left--) {
-        const free = await freePort(port).catch(() => undefined);
-        if (free) return free;
+        if (await tryPort(port)) return port;
         await delay(200);
     }
     return undefined;

@@ -6,18 +6,10 @@ import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Limits, limitedCommand } from "../../core/limits";
 import { removeGroup } from "../../drivers/cgroup";
-import {
-    type Daemon,
-    daemonOf,
-    freePort,
-    isAlive,
-    lastLines,
-    readPidFile,
-    startDaemon,
-    stopDaemon,
-} from "../../drivers/daemon";
+import { type Daemon, daemonOf, isAlive, lastLines, readPidFile, startDaemon, stopDaemon } from "../../drivers/daemon";
 import { writeFileAtomic } from "../../drivers/files";
 import { unmountBelow } from "../../drivers/mounts";
+import { freePort, tryPort } from "../../drivers/port";
 import { changedInputs, defineOperations } from "../operations";
 
 export interface Inputs {
@@ -148,10 +140,8 @@ async function start(inputs: Inputs, previousPort: number | undefined): Promise<
     }
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     mkdirSync(data, { recursive: true, mode: 0o700 });
-    const port = await freePort(inputs.port || previousPort || 0).catch((error) => {
-        if (inputs.port) throw error;
-        return freePort();
-    });
+    const again = !inputs.port && previousPort ? await tryPort(previousPort) : undefined;
+    const port = again ?? (await freePort(inputs.port));
     const fill = (text: string) =>
         text
             .replaceAll("{port}", String(port))

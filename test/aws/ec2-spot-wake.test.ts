@@ -3,9 +3,9 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { describeMachine, findMachines, isGone, stopMachine, tagMachine } from "../../drivers/aws/ec2";
 import { operations as builder } from "../../resources/buildx-builder/operations";
 import { type Inputs, operations as spot } from "../../resources/spot-instance/operations";
-import { freePort } from "../support/buildkitd";
 import { makeTemplate, runInstances } from "../support/machines-on-ec2";
 import { type AwsProxy, ec2Error, launchingByToken, REGION, rewriting } from "../support/moto";
+import { freePort } from "../support/port";
 import { useWokenMachines, type WokenDaemons } from "../support/woken";
 
 const native = process.arch === "arm64" ? "linux/arm64" : "linux/amd64";

@@ -9,9 +9,9 @@ import { stopMachine } from "../../drivers/aws/ec2";
 import { closeTunnels, stablePort } from "../../drivers/aws/session-manager";
 import { buildDockerfile } from "../../drivers/buildx";
 import { type Inputs, operations } from "../../resources/buildx-builder/operations";
-import { freePort } from "../support/buildkitd";
 import { runInstances } from "../support/machines-on-ec2";
 import { type AwsProxy, json, jsonError, REGION, type Reply } from "../support/moto";
+import { freePort } from "../support/port";
 import { standIn } from "../support/stand-in";
 import { useWokenMachines, type WokenDaemons } from "../support/woken";
 

@@ -4,9 +4,9 @@ import { place } from "../../core/placement";
 import { describeMachine, stopMachine, terminateMachine } from "../../drivers/aws/ec2";
 import { findTool } from "../../drivers/tools";
 import { type Inputs, operations } from "../../resources/buildx-builder/operations";
-import { freePort } from "../support/buildkitd";
 import { runInstances } from "../support/machines-on-ec2";
 import { type AwsProxy, ec2Error, REGION, rewriting } from "../support/moto";
+import { freePort } from "../support/port";
 import { useWokenMachines, type WokenDaemons } from "../support/woken";
 
 const native = process.arch === "arm64" ? "linux/arm64" : "linux/amd64";

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { attachedStatements } from "../../drivers/bundles";
 import { withRegistry } from "../../drivers/registry-access";
 import { writeAdvisories, writeAppContext } from "../support/app";
-import { freePort, type Run, TestStack } from "../support/stack";
+import { freePort } from "../support/port";
+import { type Run, TestStack } from "../support/stack";
 import { cosignVerify, cosignVerifyAttestation, predicates, RepositoryView } from "../support/views";
 
 const ROUNDS = 10;

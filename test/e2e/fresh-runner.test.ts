@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isAlive, readPidFile } from "../../drivers/daemon";
 import { writeAdvisories, writeAppContext } from "../support/app";
-import { freePort, MAIN_PROGRAM, type Run, TestStack } from "../support/stack";
+import { freePort } from "../support/port";
+import { MAIN_PROGRAM, type Run, TestStack } from "../support/stack";
 import { buildCounts, type FleetNode, RepositoryView, storeEntry } from "../support/views";
 
 const ARCHITECTURES = ["amd64", "arm64"] as const;

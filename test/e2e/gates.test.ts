@@ -3,8 +3,8 @@ import { delimiter } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { generateKeyPair } from "../../drivers/cosign";
 import { writeAppContext } from "../support/app";
-import { freePort } from "../support/buildkitd";
 import { isSigned, Machines } from "../support/machines";
+import { freePort } from "../support/port";
 import type { Run, TestStack } from "../support/stack";
 
 const TAGS = ["1.0.0", "1.0", "1", "latest", "stable"];

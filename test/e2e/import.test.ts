@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type EngineResult, freePort, removeStackFolder } from "../support/stack";
+import { freePort } from "../support/port";
+import { type EngineResult, removeStackFolder } from "../support/stack";
 
 const CHECKOUT = resolve(__dirname, "../..");
 const run = promisify(execFile);

@@ -7,7 +7,8 @@ import { type Inputs, operations as imageIndex } from "../../resources/image-ind
 import { writeAppContext } from "../support/app";
 import { pushDebianImage } from "../support/debian-image";
 import { entriesByTool } from "../support/index-views";
-import { freePort, MAIN_PROGRAM, type Run, TestStack } from "../support/stack";
+import { freePort } from "../support/port";
+import { MAIN_PROGRAM, type Run, TestStack } from "../support/stack";
 import { builds, type FleetNode, imagetoolsRaw, RepositoryView, skopeoPick, skopeoRaw } from "../support/views";
 
 const PLATFORMS = ["linux/amd64", "linux/arm64"] as const;

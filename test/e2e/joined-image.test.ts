@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RegistryClient } from "../../drivers/registry";
 import { type Entries, entriesByTool } from "../support/index-views";
+import { freePort } from "../support/port";
 import { type RunningRegistry, startRegistry } from "../support/registry";
 import { pushSmallImage, type SmallPlatform } from "../support/small-image";
-import { freePort, type Run, TestStack } from "../support/stack";
+import { type Run, TestStack } from "../support/stack";
 import { cosignVerify, RepositoryView, skopeoPick } from "../support/views";
 
 /** A registry of the stack's own; what is joined comes from another one. */

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ActiveBuilds } from "../support/active-builds";
 import { Gate } from "../support/gate";
 import { processesOf } from "../support/kills";
-import { freePort, TestStack } from "../support/stack";
+import { freePort } from "../support/port";
+import { TestStack } from "../support/stack";
 
 const LIMIT = 3;
 const EACH = 10;

@@ -1,7 +1,8 @@
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeAdvisories, writeAppContext } from "../support/app";
-import { freePort, MAIN_PROGRAM, type Run, TestStack } from "../support/stack";
+import { freePort } from "../support/port";
+import { MAIN_PROGRAM, type Run, TestStack } from "../support/stack";
 import { buildCounts, RepositoryView, WHOLE_CHILD, WHOLE_INDEX } from "../support/views";
 
 /** All that follows a build, each once. */

@@ -7,7 +7,8 @@ import { withRegistry } from "../../drivers/registry-access";
 import { operations as verification } from "../../resources/verification/operations";
 import { writeAdvisories, writeAppContext } from "../support/app";
 import { pushDebianImage } from "../support/debian-image";
-import { freePort, MAIN_PROGRAM, type Run, TestStack } from "../support/stack";
+import { freePort } from "../support/port";
+import { MAIN_PROGRAM, type Run, TestStack } from "../support/stack";
 import { cosignVerify, cosignVerifyAttestation, predicates, RepositoryView } from "../support/views";
 
 const PASSWORD = "not a secret";

@@ -3,8 +3,8 @@ import { spawn } from "node:child_process";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { freePort } from "../support/buildkitd";
 import { CANARY, DOCKERFILE, leftFolders, urn, useWorkbench } from "../support/docker-build";
+import { freePort } from "../support/port";
 
 const bench = useWorkbench();
 

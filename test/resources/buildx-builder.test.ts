@@ -7,7 +7,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { findTool } from "../../drivers/tools";
 import { createAuthority, issueCertificate } from "../../drivers/x509";
 import { type Inputs, operations } from "../../resources/buildx-builder/operations";
-import { freePort, type RunningBuildkitd, startBuildkitd } from "../support/buildkitd";
+import { type RunningBuildkitd, startBuildkitd } from "../support/buildkitd";
+import { freePort } from "../support/port";
 
 const native = process.arch === "arm64" ? "linux/arm64" : "linux/amd64";
 const foreign = process.arch === "arm64" ? "linux/amd64" : "linux/arm64";

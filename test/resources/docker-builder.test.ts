@@ -14,9 +14,9 @@ import { createAuthority, issueCertificate } from "../../drivers/x509";
 import { type Inputs, operations } from "../../resources/buildx-builder/operations";
 import { RoomAccess } from "../support/builder-host";
 import { pushBuildkitImage } from "../support/buildkit-image";
-import { freePort } from "../support/buildkitd";
 import { pushDebianImage } from "../support/debian-image";
 import { Dockerd } from "../support/dockerd";
+import { freePort } from "../support/port";
 import { type RunningRegistry, startRegistry } from "../support/registry";
 
 const native = process.arch === "arm64" ? "linux/arm64" : "linux/amd64";

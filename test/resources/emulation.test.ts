@@ -4,11 +4,11 @@ import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect, createServer as createPort, type Server as Port } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { freePort } from "../../drivers/daemon";
 import { withHost } from "../../drivers/host-session";
 import { listenToProgress } from "../../drivers/progress";
 import { operations } from "../../resources/binfmt-handlers/operations";
 import { BareHost } from "../support/bare-host";
+import { freePort } from "../support/port";
 
 const EMULATOR = readFileSync("/usr/bin/qemu-riscv64-static");
 const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");

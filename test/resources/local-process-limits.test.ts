@@ -13,8 +13,8 @@ import { LocalFleet, type LocalFleetArgs } from "../../index";
 import { type Inputs, operations } from "../../resources/local-process/operations";
 import { BareHost } from "../support/bare-host";
 import { layerOf, librariesOf, pushLayer } from "../support/buildkit-image";
-import { freePort } from "../support/buildkitd";
 import { declare, find } from "../support/declared";
+import { freePort } from "../support/port";
 import { type RunningRegistry, startRegistry } from "../support/registry";
 
 const MIB = 2 ** 20;

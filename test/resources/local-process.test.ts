@@ -8,8 +8,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { daemonOf, isAlive, readPidFile, stopDaemon } from "../../drivers/daemon";
 import { RegistryClient } from "../../drivers/registry";
 import { type Inputs, operations } from "../../resources/local-process/operations";
-import { freePort } from "../support/buildkitd";
 import { orphans, processesOf } from "../support/kills";
+import { freePort } from "../support/port";
 
 const CONFIGURATION = `version: 0.1
 log: {level: warn, accesslog: {disabled: true}}

@@ -4,11 +4,11 @@ import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sha256 } from "../../core/digest";
 import { mediaTypes } from "../../core/image-index";
-import { freePort } from "../../drivers/daemon";
 import { findTool } from "../../drivers/tools";
 import { type Inputs, operations } from "../../resources/registry-service/operations";
 import { imageManifest, plainClient, pushImage } from "../registry/support";
 import { BareHost } from "../support/bare-host";
+import { freePort } from "../support/port";
 
 const PROGRAM = readFileSync(findTool("registry"));
 const UNIT = "buildfleet-registry-room";

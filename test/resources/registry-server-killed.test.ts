@@ -3,11 +3,11 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sha256 } from "../../core/digest";
-import { freePort } from "../../drivers/daemon";
 import { findTool } from "../../drivers/tools";
 import { createAuthority, issueCertificate } from "../../drivers/x509";
 import { type Inputs, operations } from "../../resources/registry-service/operations";
 import { BareHost } from "../support/bare-host";
+import { freePort } from "../support/port";
 
 const PROGRAM = readFileSync(findTool("registry"));
 /** Another one that does the same. */

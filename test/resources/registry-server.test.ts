@@ -4,13 +4,13 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sha256 } from "../../core/digest";
-import { freePort } from "../../drivers/daemon";
 import { RegistryClient, staticCredentials } from "../../drivers/registry";
 import { findTool } from "../../drivers/tools";
 import { createAuthority, issueCertificate } from "../../drivers/x509";
 import { type Inputs, operations } from "../../resources/registry-service/operations";
 import { plainClient, pushImage } from "../registry/support";
 import { BareHost } from "../support/bare-host";
+import { freePort } from "../support/port";
 
 const PROGRAM = readFileSync(findTool("registry"));
 const OTHER = Buffer.from("#!/bin/sh\nexit 126\n");

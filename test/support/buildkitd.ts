@@ -1,11 +1,12 @@
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { unmountBelow } from "../../drivers/mounts";
 import { findTool } from "../../drivers/tools";
+import { freePort } from "./port";
 
 export interface RunningBuildkitd {
     /** `tcp://127.0.0.1:port`. */
@@ -14,17 +15,6 @@ export interface RunningBuildkitd {
     /** What it printed so far. */
     log(): string;
     stop(): Promise<void>;
-}
-
-/** A TCP port of 127.0.0.1 that nobody listens on. */
-export function freePort(): Promise<number> {
-    return new Promise((resolve, reject) => {
-        const server = createServer().once("error", reject);
-        server.listen(0, "127.0.0.1", () => {
-            const address = server.address();
-            server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-        });
-    });
 }
 
 function answers(port: number): Promise<boolean> {

@@ -6,7 +6,8 @@ import { daemonOf, readPidFile, stopDaemon } from "../../drivers/daemon";
 import { RegistryClient } from "../../drivers/registry";
 import { findTool } from "../../drivers/tools";
 import { writeAdvisories, writeAppContext } from "./app";
-import { freePort, type Run, TestStack } from "./stack";
+import { freePort } from "./port";
+import { type Run, TestStack } from "./stack";
 
 const MACHINES = `
 const registry = new buildfleet.LocalRegistry("registry", settings.registry);

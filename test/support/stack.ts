@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { daemonOf, readPidFile, stopDaemon } from "../../drivers/daemon";
@@ -160,16 +159,6 @@ function pidFiles(folder: string): string[] {
             return entry.isDirectory() && depth > 0 ? inside(join(path, entry.name), depth - 1) : [];
         });
     return inside(state, 4);
-}
-
-/** A port on 127.0.0.1 that nothing listens on now. */
-export function freePort(): Promise<number> {
-    return new Promise((done) => {
-        const server = createServer().listen(0, "127.0.0.1", () => {
-            const address = server.address();
-            server.close(() => done(typeof address === "object" && address ? address.port : 0));
-        });
-    });
 }
 
 /**

@@ -20,9 +20,11 @@ export async function runTests(project, env, args) {
         const options = { cwd: project, env, stdout: /** @type {const} */ ("inherit") };
         const { exitCode } = await runChild(process.execPath, [vitest, "run", ...reporters, ...args], options);
         const results = JSON.parse(readFileSync(file, "utf8"));
-        // A file that can't be loaded runs no test, and must not read as "0 failed".
+        // A file that can't be loaded, or whose set-up fails, runs no test, and must not read as "0 failed".
         const brokenFiles = results.testResults.filter(
-            (/** @type {any} */ result) => result.status === "failed" && result.assertionResults.length === 0,
+            (/** @type {any} */ result) =>
+                result.status === "failed" &&
+                !result.assertionResults.some((/** @type {any} */ test) => test.status === "failed"),
         );
         const skipped = results.numPendingTests + results.numTodoTests;
         const failed = results.numFailedTests + brokenFiles.length;
