@@ -84,19 +84,26 @@ export function factsOf({ http, ca = [], caPem, clientCertificate }: NodeRegistr
 const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?$/;
 
 /**
- * How a fleet's nodes would fail to reach a registry that its clients reach; nothing where they were told the same. Whether the
+ * How a node would fail to reach a registry that its clients reach; nothing where it was told the same. Whether the
  * authorities are the same ones can't be seen from here: `ca` may name files on the node.
+ *
+ * @param who the node, for the message.
  */
-export function nodeMismatch(host: string, clients: RegistryFacts, node: RegistryFacts): string | undefined {
+export function nodeMismatch(
+    host: string,
+    clients: RegistryFacts,
+    node: RegistryFacts,
+    who = "every node of the fleet",
+): string | undefined {
     // BuildKit speaks plain HTTP to loopback addresses unless it is told otherwise (util/resolver, fillInsecureOpts).
     const nodeHttp = node.http ?? LOOPBACK.test(host);
     if ((clients.http ?? false) !== nodeHttp) {
         const [nodes, others] = nodeHttp ? ["plain HTTP", "HTTPS"] : ["HTTPS", "plain HTTP"];
-        return `the fleet's nodes would speak ${nodes} to ${host}, and all others ${others}`;
+        return `${who} would speak ${nodes} to ${host}, and all others ${others}`;
     }
-    if (clients.ca && !node.ca) return `the fleet's nodes do not know the private authority of ${host}`;
+    if (clients.ca && !node.ca) return `${who} does not know the private authority of ${host}`;
     if (clients.clientCertificate && !node.clientCertificate) {
-        return `the fleet's nodes have no client certificate for ${host}`;
+        return `${who} has no client certificate for ${host}`;
     }
     return undefined;
 }

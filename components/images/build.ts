@@ -1,6 +1,7 @@
 import * as dockerBuild from "@pulumi/docker-build";
 import * as pulumi from "@pulumi/pulumi";
 import { parseDuration } from "../../core/duration";
+import type { NodeRegistrySettings } from "../../core/node-registries";
 import { Platform } from "../../core/platform";
 import { parseReference } from "../../core/reference";
 import { BuildxBuilder } from "../../resources/buildx-builder";
@@ -8,6 +9,7 @@ import type { GitTags } from "../../resources/git-tags";
 import { ImageIndex } from "../../resources/image-index";
 import { RegistryCheck } from "../../resources/registry-check";
 import { RegistryLogin, type RegistryLoginArgs } from "../../resources/registry-login";
+import type { Fleet } from "../builders/fleet";
 import { applyTransform } from "../transform";
 import type { ImageTransform } from "./args";
 import { builderName } from "./builder-name";
@@ -86,8 +88,18 @@ function createProvider({ name, settings, transform, options }: Scope): dockerBu
 function createCheck({ name, settings, transform, options }: Scope): RegistryCheck | undefined {
     const { checkRegistry, repository, connection, fleet } = settings;
     if (!checkRegistry) return undefined;
-    const args = { repository, connection, ...(fleet.registries ? { nodes: pulumi.output(fleet.registries) } : {}) };
+    const told = fleet.registries ? { nodes: pulumi.output(fleet.registries) } : { each: toldDockerNodes(fleet) };
+    const args = { repository, connection, ...told };
     return new RegistryCheck(`${name}-registry`, applyTransform(transform.registry, args), options);
+}
+
+/** The nodes whose BuildKit is ours to configure, by buildx; what others were told is not known here. */
+function toldDockerNodes({ nodes }: Fleet): pulumi.Output<Record<string, Record<string, NodeRegistrySettings>>> {
+    return pulumi
+        .output(nodes)
+        .apply((all) =>
+            Object.fromEntries(all.flatMap(({ name, docker }) => (docker ? [[name, docker.registries ?? {}]] : []))),
+        );
 }
 
 function createImage(

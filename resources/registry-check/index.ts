@@ -10,6 +10,8 @@ export interface RegistryCheckArgs {
     connection?: pulumi.Input<RegistryConnection>;
     /** How the nodes reach registries, by `host[:port]`, where that is known; default: their settings are not looked at. */
     nodes?: pulumi.Input<Record<string, NodeRegistrySettings>>;
+    /** The same, by the name of a node, of those where each has settings of its own; default none. */
+    each?: pulumi.Input<Record<string, Record<string, NodeRegistrySettings>>>;
 }
 
 /**
@@ -22,11 +24,12 @@ export class RegistryCheck extends OperationsResource {
     declare readonly checked: pulumi.Output<string>;
 
     constructor(name: string, args: RegistryCheckArgs, options?: pulumi.CustomResourceOptions) {
-        const { connection, nodes, ...rest } = args;
+        const { connection, nodes, each = {}, ...rest } = args;
         const inputs = {
             ...rest,
             connection: pulumi.secret(connection ?? {}),
             told: nodes === undefined ? null : toldOf(args.repository, nodes),
+            toldEach: toldEachOf(args.repository, each),
         };
         super("RegistryCheck", name, inputs, ["checked"], ["connection"], options);
     }
@@ -37,5 +40,16 @@ function toldOf(repository: pulumi.Input<string>, nodes: pulumi.Input<Record<str
     const facts = pulumi
         .all([repository, nodes])
         .apply(([name, settings]) => factsOf(settings[parseReference(name).registry]));
+    return pulumi.unsecret(facts);
+}
+
+function toldEachOf(
+    repository: pulumi.Input<string>,
+    each: pulumi.Input<Record<string, Record<string, NodeRegistrySettings>>>,
+) {
+    const facts = pulumi.all([repository, each]).apply(([name, settings]) => {
+        const { registry } = parseReference(name);
+        return Object.fromEntries(Object.entries(settings).map(([node, told]) => [node, factsOf(told[registry])]));
+    });
     return pulumi.unsecret(facts);
 }

@@ -12,6 +12,8 @@ export interface Inputs {
     connection: RegistryConnection;
     /** What the nodes were told of the registry; null where that is not known. */
     told: RegistryFacts | null;
+    /** Of nodes that were each told by themselves, by name. */
+    toldEach: Record<string, RegistryFacts>;
 }
 
 interface State extends Inputs {
@@ -46,8 +48,8 @@ async function explained<T>({ repository, connection }: Inputs, ask: () => Promi
 const refusal = (repository: string, reason: string, next: string, cause?: Error) =>
     new Error(`${repository} can't be released to; nothing was built\n  ${reason}\nnext: ${next}`, { cause });
 
-/** @throws Error with what to set. */
-function checkNodes({ repository, connection, told }: Inputs): void {
+/** @throws Error with what to set; of several nodes that were told otherwise, all of them. */
+function checkNodes({ repository, connection, told, toldEach }: Inputs): void {
     const { registry } = parseReference(repository);
     const facts = {
         http: connection.plainHttp ?? false,
@@ -55,12 +57,17 @@ function checkNodes({ repository, connection, told }: Inputs): void {
         clientCertificate: connection.clientCertificate !== undefined,
     };
     const mismatch = told ? nodeMismatch(registry, facts, told) : undefined;
-    if (mismatch === undefined) return;
-    throw refusal(
-        repository,
-        mismatch,
-        "give the fleet the connection's own settings: registries: registry.nodeSettings",
+    if (mismatch !== undefined) {
+        const next = "give the fleet the connection's own settings: registries: registry.nodeSettings";
+        throw refusal(repository, mismatch, next);
+    }
+    const each = Object.entries(toldEach).flatMap(
+        ([name, node]) => nodeMismatch(registry, facts, node, `node ${name}`) ?? [],
     );
+    if (each.length > 0) {
+        const next = "give these nodes the connection's own settings: docker: { registries: registry.nodeSettings }";
+        throw refusal(repository, each.join("\n  "), next);
+    }
 }
 
 /** Whether the build's client and the tools, whose ways are their own, can get a token. */

@@ -119,6 +119,7 @@ describe("an image in a RegistryConnection", () => {
             repository: "registry.room/team/app",
             connection: { ca, username: "a", password: "b" },
             told: null,
+            toldEach: {},
         });
         expect(check).toMatchObject({ parent: "app", secrets: ["connection"], secretOutputs: ["connection"] });
         const image = find(resources, "app-image-linux-amd64");
@@ -157,6 +158,27 @@ describe("an image in a RegistryConnection", () => {
         expect(await toldBy(connection().nodeSettings)).toEqual({ http: false, ca: true, clientCertificate: false });
         const byFile = { "registry.room": { ca: ["/etc/room.pem"], clientCertificate } };
         expect(await toldBy(byFile)).toEqual({ ca: true, clientCertificate: true });
+    });
+
+    it("is compared with what each Docker host was told, and no key gets into that", async () => {
+        const docker = { endpoint: "unix:///run/d.sock", platforms: ["linux/amd64"] };
+        const { nodeSettings } = new RegistryConnection("room", { address: "registry.room", ca, clientCertificate });
+        const nodes = [
+            { name: "told", ...docker, docker: { registries: nodeSettings } },
+            { name: "other", ...docker, docker: { registries: { "hub.room": { http: true } } } },
+            { name: "bare", ...docker, docker: {} },
+            { name: "buildkit", ...docker },
+        ];
+        const repository = connection().repository("team/app");
+        const { resources } = await declareImage({ repository, fleet: { nodes } });
+        const { inputs, secrets } = find(resources, "app-registry");
+        expect(inputs.told).toBeNull();
+        expect(inputs.toldEach).toEqual({
+            told: { http: false, ca: true, clientCertificate: true },
+            other: { ca: false, clientCertificate: false },
+            bare: { ca: false, clientCertificate: false },
+        });
+        expect(secrets).toEqual(["connection"]);
     });
 });
 

@@ -82,14 +82,14 @@ describe("nodeMismatch", () => {
         // What BuildKit takes loopback addresses for, where nothing is said.
         ["127.0.0.1:5000", {}, {}, "would speak plain HTTP to 127.0.0.1:5000"],
         ["127.0.0.1:5000", { http: true }, {}, undefined],
-        ["registry.room", { caPem: "pem" }, {}, "do not know the private authority of registry.room"],
+        ["registry.room", { caPem: "pem" }, {}, "does not know the private authority of registry.room"],
         ["registry.room", { caPem: "pem" }, { ca: ["/etc/room.pem"] }, undefined],
         ["registry.room", {}, { caPem: "pem" }, undefined],
         [
             "registry.room",
             { clientCertificate: { certificate: "c", privateKey: "k" } },
             {},
-            "have no client certificate for registry.room",
+            "has no client certificate for registry.room",
         ],
     ] as [string, NodeRegistrySettings, NodeRegistrySettings, string | undefined][])(
         "%s, clients told %j, nodes told %j: %s",

@@ -35,6 +35,7 @@ describe("a registry that is asked before anything is built", () => {
         repository: `${running.registry}/team/app`,
         connection,
         told: null,
+        toldEach: {},
         ...more,
     });
     const filesBelow = (folder: string) =>
@@ -66,17 +67,30 @@ describe("a registry that is asked before anything is built", () => {
     });
 
     it.each([
-        [{ ca: true, clientCertificate: false }, "would speak plain HTTP"],
-        [{ http: false, ca: false, clientCertificate: false }, "do not know the private authority"],
+        [{ ca: true, clientCertificate: false }, "every node of the fleet would speak plain HTTP"],
+        [{ http: false, ca: false, clientCertificate: false }, "does not know the private authority"],
     ])("is refused where the nodes were told %j", async (told, reason) => {
         const promise = operations.create(inputs({ told }));
         await expect(promise).rejects.toThrow(reason);
         await expect(promise).rejects.toThrow("next: give the fleet the connection's own settings");
     });
 
+    it("is refused where nodes that were told each by itself would not reach it, all named", async () => {
+        const told = { http: false, ca: true, clientCertificate: false };
+        const toldEach = { one: told, two: { ...told, ca: false }, three: { ca: true, clientCertificate: false } };
+        const refusal = operations.create(inputs({ toldEach })).catch((error: Error) => error.message);
+        expect(String(await refusal).split("\n")).toEqual([
+            `${running.registry}/team/app can't be released to; nothing was built`,
+            `  node two does not know the private authority of ${running.registry}`,
+            `  node three would speak plain HTTP to ${running.registry}, and all others HTTPS`,
+            "next: give these nodes the connection's own settings: docker: { registries: registry.nodeSettings }",
+        ]);
+    });
+
     it("is fine where the nodes were told the same", async () => {
         const told = { http: false, ca: true, clientCertificate: false };
         await expect(operations.create(inputs({ told }))).resolves.toBeDefined();
+        await expect(operations.create(inputs({ toldEach: { one: told } }))).resolves.toBeDefined();
     });
 });
 
@@ -103,6 +117,7 @@ describe("a registry that takes tokens only", () => {
             repository: `${running.registry}/${path}`,
             connection: { plainHttp: true, ...account },
             told: null,
+            toldEach: {},
         });
 
     it("lets a robot push to its project, and says that the right is missing elsewhere", async () => {
