@@ -5,6 +5,9 @@ import { createServer } from "node:net";
 const FIRST = 20_000;
 const TRIES = 100;
 
+/** Not given again by this process: who was given one may not listen yet. */
+const given = new Set<number>();
+
 /**
  * Where the system's own choices begin, from `ip_local_port_range` (ip(7)): it takes them for any connection that goes out, so that
  * a port from there may be gone between our look and the start of who is to have it, and again after a restart.
@@ -33,7 +36,7 @@ export function tryPort(port: number): Promise<number | undefined> {
 
 /**
  * A port on 127.0.0.1 that nothing listens on now: the wanted one, or, where that is 0, any from 20,000 up to those that the
- * system gives to connections going out.
+ * system gives to connections going out, and another one each time.
  *
  * @throws Error when the wanted one is taken.
  */
@@ -45,8 +48,10 @@ export async function freePort(wanted = 0): Promise<number> {
     }
     const end = firstEphemeral();
     for (let tries = 0; end > FIRST && tries < TRIES; tries++) {
-        const port = await tryPort(randomInt(FIRST, end));
-        if (port !== undefined) return port;
+        const candidate = randomInt(FIRST, end);
+        if (given.has(candidate)) continue;
+        given.add(candidate);
+        if (await tryPort(candidate)) return candidate;
     }
     const port = await tryPort(0);
     if (port === undefined) throw new Error("no port on 127.0.0.1 is free");

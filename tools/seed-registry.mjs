@@ -3,7 +3,6 @@
 
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,7 +12,7 @@ import { forwardSignals, run } from "./setup/process.mjs";
 
 /** @typedef {import("./base/index.mjs").BaseImage} BaseImage */
 
-const READY_WITHIN_MS = 10_000;
+const READY_WITHIN_MS = 30_000;
 
 /**
  * References of the base images, pinned by digest; without a registry where they live in the local one.
@@ -94,15 +93,14 @@ async function withRegistry(storage, action) {
     if (!program) throw new SetupError("registry is neither on PATH nor in the cache", "run: node tools/setup.mjs");
     mkdirSync(storage, { recursive: true });
     const folder = mkdtempSync(join(tmpdir(), "buildfleet-seed-"));
-    const address = `127.0.0.1:${await freePort()}`;
     const configuration = join(folder, "config.json");
     writeFileSync(
         configuration,
         JSON.stringify({
             version: "0.1",
-            log: { level: "error", accesslog: { disabled: true } },
+            log: { level: "info", accesslog: { disabled: true } },
             storage: { filesystem: { rootdirectory: resolve(storage) } },
-            http: { addr: address },
+            http: { addr: "127.0.0.1:0" },
         }),
     );
     const server = spawn(program, ["serve", configuration], {
@@ -116,8 +114,7 @@ async function withRegistry(storage, action) {
     const stopForwarding = forwardSignals(server);
     const ended = new Promise((done) => server.once("close", done));
     try {
-        await ready(server, address, () => said);
-        return await action(address);
+        return await action(await listening(server, () => said));
     } finally {
         stopForwarding();
         server.kill("SIGTERM");
@@ -127,37 +124,22 @@ async function withRegistry(storage, action) {
 }
 
 /**
+ * Where it listens: on a port that it was given by the system, and tells.
+ *
  * @param {import("node:child_process").ChildProcess} server
- * @param {string} address
  * @param {() => string} said
+ * @returns {Promise<string>}
  */
-async function ready(server, address, said) {
+async function listening(server, said) {
     const deadline = Date.now() + READY_WITHIN_MS;
-    let failure = "";
     while (Date.now() < deadline) {
+        const address = /listening on (127\.0\.0\.1:\d+)/.exec(said())?.[1];
+        if (address) return address;
         if (server.exitCode !== null)
             throw new SetupError(`registry ended with exit code ${server.exitCode}: ${said()}`);
-        try {
-            if ((await fetch(`http://${address}/v2/`)).ok) return;
-        } catch (error) {
-            failure = String(error);
-        }
         await new Promise((wake) => setTimeout(wake, 20));
     }
-    throw new SetupError(
-        `registry on ${address} did not answer within ${READY_WITHIN_MS / 1000} s (${failure}): ${said()}`,
-    );
-}
-
-/** @returns {Promise<number>} a loopback port nobody listens on */
-function freePort() {
-    return new Promise((done, fail) => {
-        const server = createServer().once("error", fail);
-        server.listen(0, "127.0.0.1", () => {
-            const address = server.address();
-            server.close(() => done(typeof address === "object" && address ? address.port : 0));
-        });
-    });
+    throw new SetupError(`registry did not listen within ${READY_WITHIN_MS / 1000} s: ${said()}`);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -108,7 +108,7 @@ describe("a drain", () => {
         const build = await startBuild("first");
         expect(await running()).toBe("1");
         const drain = room.script("drain.sh", "try", "rotation");
-        await expect.poll(connects).toBe(false);
+        await expect.poll(connects, { timeout: 20_000 }).toBe(false);
         // Nothing but the build keeps it waiting.
         expect(await Promise.race([drain.then(() => "over"), build.done.then(() => "build"), connects()])).toBe(false);
         build.finish();

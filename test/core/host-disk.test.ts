@@ -241,7 +241,9 @@ describe("cache.sh", () => {
         await sh(`mv ${LINK} ${LINK.replace("vol0", "vol1")}`);
         const run = room.start("/usr/local/libexec/buildfleet/cache.sh");
         await run.says(/looking for the volume vol-0123456789abcdef0/);
-        await expect.poll(() => sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")).toContain("sleep 0.2");
+        await expect
+            .poll(() => sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '"), { timeout: 20_000 })
+            .toContain("sleep 0.2");
         expect((await room.run("mountpoint", "-q", STATE)).code).not.toBe(0);
         await sh(`mv ${LINK.replace("vol0", "vol1")} ${LINK}`);
         expect(await run.ended).toMatchObject({ code: 0 });

@@ -50,9 +50,9 @@ it("repeats what is waited for while it lasts, and no longer", async () => {
     await whileWorking(
         () => `node: ${state}`,
         async () => {
-            await vi.waitFor(() => expect(lines.length).toBeGreaterThan(0));
+            await vi.waitFor(() => expect(lines.length).toBeGreaterThan(0), 10_000);
             state = "pending";
-            await vi.waitFor(() => expect(lines.at(-1)).toBe("node: pending (0 s)"));
+            await vi.waitFor(() => expect(lines.at(-1)).toBe("node: pending (0 s)"), 10_000);
         },
         10,
     );

@@ -144,7 +144,7 @@ describe("a cable that is cut during a build", () => {
     });
 
     it.each([
-        ["the build's time-out over tcp", "tcp", { buildTimeout: "12 seconds" }, {}, "context deadline exceeded"],
+        ["the build's time-out over tcp", "tcp", { buildTimeout: "20 seconds" }, {}, "context deadline exceeded"],
         // What counts the builds looks after the connection, too.
         ["the node's silence where builds are limited", "ssh", {}, { maxBuilds: 2 }, "connection"],
     ] as const)(
@@ -188,7 +188,7 @@ describe("a cable that is cut during a build", () => {
             try {
                 const failed = await up;
                 expect(failed.exitCode).toBe(1);
-                expect(Date.now() - cutAt).toBeLessThan(45_000);
+                expect(Date.now() - cutAt).toBeLessThan(90_000);
                 expect(messages(failed)).toContain(says);
                 expect(await digestOf("stable", path)).toBeUndefined();
 

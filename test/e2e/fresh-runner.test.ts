@@ -111,7 +111,7 @@ describe("a runner that lost what it kept", () => {
             const daemon = readPidFile(stack.path(folder, "process.pid"));
             if (!daemon) throw new Error(`nothing runs in ${folder}`);
             process.kill(daemon.pid, "SIGKILL");
-            await expect.poll(() => isAlive(daemon)).toBe(false);
+            await expect.poll(() => isAlive(daemon), { timeout: 20_000 }).toBe(false);
             const preview = await stack.run("preview", settings);
             expect(preview.errors).toEqual([]);
             expect(preview.did).toContain(`update ${resource}`);

@@ -67,7 +67,7 @@ describe("a closed gate", () => {
         const ignore = [{ id: "BF-2026-0001", package: "openssl", reason: "not reachable", until: "2099-12-31" }];
         const run = await repaired({ image: { scan: { advisories: "advisories", ignore } } });
         expect(run.did).toContain("update app-scan-linux-arm64");
-    }, 60_000);
+    }, 180_000);
 
     it("test: refuses when the command fails, and names platform and command", async () => {
         const error = await refused({ image: { test: { command: ["/app", "--fail"] } } });
@@ -79,7 +79,7 @@ describe("a closed gate", () => {
         );
         const run = await repaired({ image: { test: { command: ["/app", "--version"] } } });
         expect(run.did.filter((step) => step.includes("-sbom-linux") || step.includes("-scan-linux"))).toEqual([]);
-    }, 60_000);
+    }, 180_000);
 
     it("scan: refuses when the scanner crashes", async () => {
         const bin = stack.path("bin");
@@ -94,7 +94,7 @@ describe("a closed gate", () => {
         expect(error).toContain("panic: index out of range");
         rmSync(bin, { recursive: true });
         await repaired({});
-    }, 60_000);
+    }, 180_000);
 
     it("scan: refuses without a database", async () => {
         stack.env.GRYPE_DB_CACHE_DIR = stack.path("no-database");
@@ -105,7 +105,7 @@ describe("a closed gate", () => {
         expect(error).toContain("grype: it has no vulnerability database");
         expect(error).toMatch(/next: let this machine reach .* or scan against your own advisories/);
         await repaired({});
-    }, 60_000);
+    }, 180_000);
 
     it("settings: refuse an ignore entry whose day has passed, before anything is done", async () => {
         const ignore = [{ id: "BF-2026-0001", reason: "not reachable", until: "2026-01-31" }];
@@ -118,7 +118,7 @@ describe("a closed gate", () => {
             "scan.ignore[0].until: 2026-01-31 has passed; renew the decision or remove the entry",
         );
         await expectTagsToStay();
-    }, 60_000);
+    }, 180_000);
 
     it("verification: refuses what another key signed, and what the right key signed needs no second signature", async () => {
         const { publicKey } = await generateKeyPair("other");
@@ -128,7 +128,7 @@ describe("a closed gate", () => {
         expect(error).toContain("next: check that the public key is the one of the signing key");
         const run = await repaired({});
         expect(run.did).toEqual(["update app-verification", "update app-promotion"]);
-    }, 60_000);
+    }, 180_000);
 
     it("signature: refuses halves of two keys at once, and the repaired run signs nothing twice", async () => {
         const { publicKey } = await generateKeyPair("other");
@@ -136,5 +136,5 @@ describe("a closed gate", () => {
         expect(error).toContain("does not verify with the public key that was given; no tag was moved");
         expect(error).toContain("next: give the public key that belongs to the private one");
         await repaired({});
-    }, 60_000);
+    }, 180_000);
 });

@@ -19,7 +19,9 @@ describe("a program of another team", () => {
     beforeAll(async () => {
         cpSync(join(CHECKOUT, "examples/import"), folder, { recursive: true });
         await run("npm", ["pack", "--pack-destination", folder], { cwd: CHECKOUT });
-        await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund"], { cwd: folder });
+        await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", "--fetch-retries=5"], {
+            cwd: folder,
+        });
         const { baseReferences, seedRegistry } = await import("../../tools/seed-registry.mjs");
         await seedRegistry(join(folder, ".buildfleet/registry"));
         const port = await freePort();

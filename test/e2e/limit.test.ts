@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ActiveBuilds } from "../support/active-builds";
 import { Gate } from "../support/gate";
-import { processesOf } from "../support/kills";
+import { kill, processesOf } from "../support/kills";
 import { freePort } from "../support/port";
 import { TestStack } from "../support/stack";
 
@@ -113,7 +113,7 @@ describe(`a node with a limit of ${LIMIT} builds`, () => {
         const left = start(stacks[0] as TestStack, LIMIT + 1, "killed");
         await Promise.race([gate.holds(LIMIT), left.waits]);
         await gate.holds(LIMIT);
-        for (const { pid } of processesOf((stacks[0] as TestStack).folder)) process.kill(pid, "SIGKILL");
+        for (const { pid } of processesOf((stacks[0] as TestStack).folder)) kill(pid);
         await left.ended;
         gate.stayOpen();
         const right = start(stacks[1] as TestStack, LIMIT, "after");

@@ -275,10 +275,10 @@ describe("a builder's socket", () => {
         first.on("connection", (socket) => connections.push(socket));
         const places = [await listenAt(first, path, false), await listenAt(second, path, false)];
         expect([first.listening, second.listening]).toEqual([true, false]);
-        await expect.poll(() => connections.length).toBe(1);
+        await expect.poll(() => connections.length, { timeout: 10_000 }).toBe(1);
         first.close();
         for (const connection of connections) connection.destroy();
-        await expect.poll(() => second.listening).toBe(true);
+        await expect.poll(() => second.listening, { timeout: 10_000 }).toBe(true);
         await new Promise((resolve) => connect(path).once("connect", resolve));
         for (const place of places) place.leave();
         second.close();

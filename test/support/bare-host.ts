@@ -114,9 +114,11 @@ export class BareHost {
             if (pid) await until(() => !existsSync(`/proc/${pid}`));
         }
         const root = "/sys/fs/cgroup";
-        for (const folder of [root, ...readdirSync(root).map((name) => join(root, name))])
-            removeGroups(join(folder, this.group));
-        rmSync(this.folder, { recursive: true, force: true });
+        const folders = [root, ...readdirSync(root).map((name) => join(root, name))];
+        await removedSoon(() => {
+            for (const folder of folders) removeGroups(join(folder, this.group));
+            rmSync(this.folder, { recursive: true, force: true });
+        });
     }
 
     /** Until systemd has started sshd, which it tells through a file. */
@@ -138,6 +140,18 @@ async function until(isTrue: () => boolean, withinMs = 30_000): Promise<void> {
     while (!isTrue()) {
         if (Date.now() > end) throw new Error("the host's systemd did not come up, or down");
         await new Promise((done) => setTimeout(done, 20));
+    }
+}
+
+/** A host's mounts and control groups go with its last process, which the kernel takes a moment for. */
+export async function removedSoon(remove: () => void): Promise<void> {
+    for (let tries = 0; ; tries++) {
+        try {
+            return remove();
+        } catch (error) {
+            if (tries === 50) throw error;
+            await new Promise((done) => setTimeout(done, 100));
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { TestStack } from "./stack";
 
@@ -40,17 +39,24 @@ export function processesOf(folder: string): Process[] {
         .filter(({ pid, command }) => command.includes(folder) || textOf(`/proc/${pid}/environ`).includes(folder));
 }
 
-/** Waits until no process of a folder is left but those expected; what is left after the time is the result. */
-export async function orphans(folder: string, expected: number[] = [], withinMs = 5_000): Promise<Process[]> {
+/** Waits until no process of a folder is left but those expected at that moment; what is left after the time is the result. */
+export async function orphans(
+    folder: string,
+    expected: () => number[] = () => [],
+    withinMs = 20_000,
+): Promise<Process[]> {
     const end = Date.now() + withinMs;
     for (;;) {
-        const left = processesOf(folder).filter(({ pid }) => !expected.includes(pid));
+        const running = processesOf(folder);
+        const known = expected();
+        const left = running.filter(({ pid }) => !known.includes(pid));
         if (left.length === 0 || Date.now() > end) return left;
         await new Promise((resolve) => setTimeout(resolve, 50));
     }
 }
 
-const kill = (pid: number | undefined) => {
+/** SIGKILL, to what may have ended by itself. */
+export const kill = (pid: number | undefined) => {
     try {
         if (pid !== undefined) process.kill(pid, "SIGKILL");
     } catch (error) {
@@ -94,12 +100,4 @@ export async function countLines(stack: TestStack, settings = {}): Promise<numbe
     const { exitCode, stderr } = await stack.run("up", settings);
     if (exitCode !== 0) throw new Error(`up failed:\n${stderr}`);
     return stderr.trimEnd().split("\n").length;
-}
-
-/** Files below a folder, where there is one. */
-export function filesBelow(folder: string): string[] {
-    if (!existsSync(folder)) return [];
-    return readdirSync(folder, { recursive: true, withFileTypes: true })
-        .filter((entry) => entry.isFile())
-        .map((entry) => join(entry.parentPath, entry.name));
 }

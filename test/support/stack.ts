@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { daemonOf, readPidFile, stopDaemon } from "../../drivers/daemon";
 import { unmountBelow } from "../../drivers/mounts";
+import { filesBelow } from "./files";
 
 const CHECKOUT = resolve(__dirname, "../..");
 
@@ -142,23 +143,13 @@ export class TestStack {
 
 /** Everything that a stack in this folder started is stopped, by pid, and everything that was written is removed. */
 export async function removeStackFolder(folder: string): Promise<void> {
-    for (const pidFile of pidFiles(folder)) {
+    const pidFiles = filesBelow(join(folder, ".buildfleet"), 4).filter((path) => basename(path) === "process.pid");
+    for (const pidFile of pidFiles) {
         const daemon = readPidFile(pidFile);
         if (daemon && daemonOf(daemon.pid)) await stopDaemon(daemon, 3_000);
     }
     await unmountBelow(folder);
     rmSync(folder, { recursive: true, force: true });
-}
-
-function pidFiles(folder: string): string[] {
-    const state = join(folder, ".buildfleet");
-    if (!existsSync(state)) return [];
-    const inside = (path: string, depth: number): string[] =>
-        readdirSync(path, { withFileTypes: true }).flatMap((entry) => {
-            if (entry.name === "process.pid") return [join(path, entry.name)];
-            return entry.isDirectory() && depth > 0 ? inside(join(path, entry.name), depth - 1) : [];
-        });
-    return inside(state, 4);
 }
 
 /**

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync
 import { basename, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import type { SshTarget } from "../../core/ssh-target";
-import { removeGroups } from "./bare-host";
+import { removedSoon, removeGroups } from "./bare-host";
 import { machineTrace } from "./machine-trace";
 import type { GuestNetwork } from "./vm/network";
 
@@ -43,6 +43,8 @@ export class SystemdRoom {
             await wait(50);
         }
         this.pid = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+        // SSH answers before the boot's last units have ended.
+        this.shell("systemctl is-system-running --wait || true");
         return this;
     }
 
@@ -95,16 +97,10 @@ export class SystemdRoom {
             this.init.kill("SIGKILL");
             await ended;
         }
-        // The namespace's mounts go with its last process, which the kernel takes a moment for.
-        for (let tries = 0; ; tries++) {
-            try {
-                for (const root of ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]) removeGroups(join(root, this.group));
-                return rmSync(this.folder, { recursive: true, force: true });
-            } catch (error) {
-                if (tries === 50) throw error;
-                await wait(100);
-            }
-        }
+        await removedSoon(() => {
+            for (const root of ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]) removeGroups(join(root, this.group));
+            rmSync(this.folder, { recursive: true, force: true });
+        });
     }
 }
 

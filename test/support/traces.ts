@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileS
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { findTool } from "../../drivers/tools";
+import { filesBelow } from "./files";
 
 /** Records its own arguments and those of every process above it, then becomes the tool. */
 const wrapper = (tool: string, log: string) => `#!/bin/sh
@@ -79,15 +80,23 @@ export function secretsIn(text: string | Buffer, secrets: Record<string, string>
 export function secretsInFiles(folder: string, secrets: Record<string, string>): { found: string[]; files: number } {
     const found: string[] = [];
     let files = 0;
-    for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-        if (!entry.isFile()) continue;
+    for (const path of filesBelow(folder)) {
         files++;
-        const path = join(entry.parentPath, entry.name);
-        const bytes = readFileSync(path);
+        const bytes = contentOf(path);
         const names = new Set([...secretsIn(bytes, secrets), ...secretsIn(unpacked(bytes), secrets)]);
         found.push(...[...names].map((name) => `${path}: ${name}`));
     }
     return { found, files };
+}
+
+/** Nothing of a file that a daemon has removed since the folder was listed. */
+function contentOf(path: string): Buffer {
+    try {
+        return readFileSync(path);
+    } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+        return Buffer.alloc(0);
+    }
 }
 
 function unpacked(bytes: Buffer): Buffer {

@@ -227,7 +227,9 @@ const trace = () =>
     bare.machine.shell(
         `
         find / -xdev -not -path '/var/log/*' -not -path '/var/lib/systemd/*' -not -path '/var/cache/*' -not -path '/root/*' \\
-            -not -path '/tmp/*' -not -path '/var/tmp/*' -not -path '/etc/*-' -not -path /etc/.pwd.lock \\( -type f -printf '%p %m %s\\n' -o -printf '%p %m %y %l\\n' \\) | sort
+            -not -path '/tmp/*' -not -path '/var/tmp/*' -not -path '/etc/*-' -not -path /etc/.pwd.lock \\
+            -not -path '/var/backups/*' -not -path '/var/lib/logrotate/*' \\
+            \\( -type f -printf '%p %m %s\\n' -o -printf '%p %m %y %l\\n' \\) | sort
         ${machineTrace("-e buildkit -e buildfleet")}
         ps -e -o comm= | { grep -i -e buildkit -e runc || true; } | sort`,
         300_000,

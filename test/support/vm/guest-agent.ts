@@ -35,11 +35,8 @@ export class GuestAgent {
         const deadline = Date.now() + timeoutMs;
         // Until the agent runs, what is written waits in the channel: an answer to an older question is not ours.
         for (let id = 1; ; id++) {
-            const answer = await Promise.race([
-                agent.ask("guest-sync", { id }),
-                wait(2_000, undefined, { ref: false }),
-            ]);
-            if (answer === id) return agent;
+            const answered = agent.sync(id);
+            if (await Promise.race([answered, wait(2_000, false, { ref: false })])) return agent;
             if (Date.now() > deadline) throw new Error(`the guest agent does not answer within ${timeoutMs / 1000} s`);
         }
     }
@@ -71,6 +68,17 @@ export class GuestAgent {
 
     close(): void {
         this.socket.destroy();
+    }
+
+    /** True once the answer to this question comes; what comes before it is passed over. */
+    private sync(id: number): Promise<boolean> {
+        return new Promise((resolve, reject) => {
+            this.socket.once("close", () => reject(new Error("guest-sync: the guest agent's channel was closed")));
+            this.waiting = (line) => {
+                if (JSON.parse(line).return === id) resolve(true);
+            };
+            this.socket.write(`${JSON.stringify({ execute: "guest-sync", arguments: { id } })}\n`);
+        });
     }
 
     private ask(execute: string, args: object): Promise<unknown> {
