@@ -26,7 +26,7 @@ class LongFirst extends BaseSequencer {
     }
 }
 
-const timeouts = { testTimeout: 60_000, hookTimeout: 120_000 };
+const timeouts = { testTimeout: 180_000, hookTimeout: 300_000 };
 
 export default defineConfig({
     test: {

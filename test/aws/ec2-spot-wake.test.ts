@@ -167,7 +167,7 @@ describe("a stopped Spot machine whose request does not let it be started", () =
 
     it("lacks capacity when it still does not in the end: AWS took the capacity, and has not given it back", async () => {
         refusing("IncorrectSpotRequestState");
-        await expect(register(made.id, 2)).rejects.toThrow(
+        await expect(register(made.id, 5)).rejects.toThrow(
             /it is IncorrectSpotRequestState.*\nnext: the next "pulumi up"/,
         );
         expect(await diff()).toEqual(REPLACED);

@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { stopMachine } from "../../drivers/aws/ec2";
 import { closeTunnels, stablePort } from "../../drivers/aws/session-manager";
 import { buildDockerfile } from "../../drivers/buildx";
+import { tryPort } from "../../drivers/port";
 import { type Inputs, operations } from "../../resources/buildx-builder/operations";
 import { runInstances } from "../support/machines-on-ec2";
 import { type AwsProxy, json, jsonError, REGION, type Reply } from "../support/moto";
@@ -34,7 +35,9 @@ beforeEach(async () => {
     const plugin = join(__dirname, "../support/session-manager-plugin-child.mjs");
     undo = standIn(folder, "session-manager-plugin", `exec "${process.execPath}" "${plugin}" "$@"`);
     process.env.STAND_IN_LOG = join(folder, "plugin.log");
-    [instanceId = ""] = await runInstances();
+    // One whose own port is free: this machine's other daemons may have it.
+    do [instanceId = ""] = await runInstances();
+    while (!(await tryPort(Number(new URL(stable()).port))));
     daemonPort = await freePort();
     daemons.startWith(proxy, { [instanceId]: daemonPort });
     serveSessions();

@@ -107,10 +107,10 @@ describe("a node whose machine is stopped", () => {
     it("is waited for only so long, and the error says its state, its last answer and where to look", async () => {
         await stopMachine(REGION, machine(0).id);
         proxy.on("StartInstances", (call) => call.forward()); // and no BuildKit starts with it
-        const late = register({ nodes: [node(0, {}, { wakeTimeoutSeconds: 2 })] });
+        const late = register({ nodes: [node(0, {}, { wakeTimeoutSeconds: 5 })] });
         await expect(late).rejects.toThrow(
             new RegExp(
-                `arm64-1 \\(tcp.*\\): did not answer within 2 s: instance ${machine(0).id} in ${REGION} runs since \\S+, ` +
+                `arm64-1 \\(tcp.*\\): did not answer within 5 s: instance ${machine(0).id} in ${REGION} runs since \\S+, ` +
                     "BuildKit does not answer yet, last answer: .*ECONNREFUSED.*aws ec2 get-console-output --latest " +
                     `--region ${REGION} --instance-id ${machine(0).id}.*or raise wakeTimeoutSeconds\\nnext: `,
             ),
@@ -249,10 +249,10 @@ describe("a node whose machine runs for long and does not answer", () => {
     it("fails when its time is over, with since when it runs, where to look, and what the other nodes have", async () => {
         runForLong();
         await terminateMachine(REGION, machine(1).id);
-        const message = await register({ nodes: both(2) }).catch((error: Error) => error.message);
+        const message = await register({ nodes: both(5) }).catch((error: Error) => error.message);
         expect(message).toMatch(
             new RegExp(
-                `arm64-1 \\(tcp.*did not answer within 2 s: instance ${machine(0).id} in ${REGION} runs since ${SINCE}, ` +
+                `arm64-1 \\(tcp.*did not answer within 5 s: instance ${machine(0).id} in ${REGION} runs since ${SINCE}, ` +
                     "BuildKit does not answer yet, last answer: .*ECONNREFUSED.*; look at its console .*raise wakeTimeoutSeconds",
             ),
         );
@@ -278,9 +278,9 @@ describe("a node whose machine runs for long and does not answer", () => {
     it("is waited for before another emulates, and emulated after that", async () => {
         runForLong(otherArchitecture);
         await daemons.start(machine(1).id, machine(1).port);
-        const nodes = both(2).map((one) => ({ ...one, platforms: [foreign] }));
+        const nodes = both(5).map((one) => ({ ...one, platforms: [foreign] }));
         const state = await register({ platform: foreign, emulation: "allow", nodes, placementKey: keyFor(1) });
         expect(state).toMatchObject({ nodeName: "arm64-2", emulated: true });
-        expect(said.at(-1)).toMatch(/arm64-1: did not answer within 2 s.*; trying the next$/);
+        expect(said.at(-1)).toMatch(/arm64-1: did not answer within 5 s.*; trying the next$/);
     });
 });

@@ -208,5 +208,5 @@ describe("a registry login", () => {
         const run = promisify(execFile);
         await Promise.all([1, 2, 3, 4].map((n) => run(process.execPath, ["-e", child, driver, `${n}-`])));
         expect(Object.keys(config().auths)).toHaveLength(60);
-    }, 60_000);
+    }, 300_000);
 });

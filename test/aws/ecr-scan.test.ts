@@ -168,7 +168,7 @@ describe("ECR's own scan, from the emulator", () => {
             uri: expect.stringContaining("docs.aws.amazon.com"),
             result: { findings: [{ name: "CVE-9999-9999" }] },
         });
-    }, 30_000);
+    }, 300_000);
 
     it("of an image that is not there is told so", async () => {
         digest = `sha256:${"0".repeat(64)}`;

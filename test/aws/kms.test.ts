@@ -86,7 +86,7 @@ describe("a key in AWS KMS", () => {
                 SigningAlgorithm: "ECDSA_SHA_256",
             },
         ]);
-    }, 60_000);
+    }, 300_000);
 
     it("is verified offline with its public half, and with no other key's", async () => {
         const [ours, theirs] = [await makeKey("alias/ours"), await makeKey("alias/theirs")];
@@ -111,14 +111,14 @@ describe("a key in AWS KMS", () => {
         } finally {
             undo();
         }
-    }, 60_000);
+    }, 300_000);
 
     it("is not signed with twice for one digest", async () => {
         const signer = { kind: "kms" as const, uri: await makeKey("alias/once") };
         const digest = await push();
         for (let i = 0; i < 2; i++) await signature.create({ ...target(), digests: [digest], signer });
         expect((await client.referrers("app", digest)).length).toBe(1);
-    }, 60_000);
+    }, 300_000);
 
     it("that may not be used is told with the key, and nothing is left in the registry", async () => {
         const uri = await makeKey("alias/denied");
@@ -134,7 +134,7 @@ describe("a key in AWS KMS", () => {
         expect(error.message).toContain("is not authorized to perform: kms:Sign");
         expect(error.message).toContain(uri);
         expect(await client.referrers("app", digest)).toEqual([]);
-    }, 60_000);
+    }, 300_000);
 
     it("that answers with another key's signature releases nothing", async () => {
         const [ours, theirs] = [await makeKey("alias/mixed"), await makeKey("alias/forger")];
@@ -143,7 +143,7 @@ describe("a key in AWS KMS", () => {
         const released = signature.create({ ...target(), digests: [digest], signer: { kind: "kms", uri: ours } });
         await expect(released).rejects.toThrow("failed to verify signature");
         expect(await client.referrers("app", digest)).toEqual([]);
-    }, 60_000);
+    }, 300_000);
 });
 
 describe("a key in AWS KMS that is not there", () => {
@@ -156,5 +156,5 @@ describe("a key in AWS KMS that is not there", () => {
         );
         expect(error.message).toContain("NotFoundException");
         expect(error.message).toContain("next: check that the key is there");
-    }, 60_000);
+    }, 300_000);
 });

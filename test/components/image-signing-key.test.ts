@@ -80,7 +80,7 @@ describe("an ImageSigningKey", () => {
             }),
             { numRuns: 30 },
         );
-    }, 60_000);
+    }, 300_000);
 
     it.each<[ImageSigningKeyArgs, string]>([
         [{ alias: "alias/images" }, 'leave out "alias/"'],

@@ -37,7 +37,7 @@ describe.each([
 
     beforeAll(async () => {
         ({ resources, result: outputs } = await declareImage({ platforms }));
-    }, 30_000);
+    }, 300_000);
 
     it("is these resources, and no more", () => {
         expect(inventory(resources)).toEqual([...slugs.flatMap(platformResources), ...ONCE].sort());

@@ -68,5 +68,5 @@ describe.each([
         const dynamic = resources.filter(({ provider }) => provider !== "");
         expect(new Set(dynamic.map(({ type }) => kebab(type)))).toEqual(new Set(KINDS));
         for (const { type, provider } of dynamic) expect(provider).toBe(GOLDEN.replaceAll("KIND", kebab(type)));
-    }, 60_000);
+    }, 300_000);
 });

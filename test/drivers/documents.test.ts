@@ -8,6 +8,7 @@ import { fetchDocument, forgetDocument, storeDocument } from "../../drivers/docu
 import { run } from "../../drivers/process";
 import { withRegistry } from "../../drivers/registry-access";
 import { findTool } from "../../drivers/tools";
+import { freePort } from "../support/port";
 import { type RunningRegistry, startRegistry } from "../support/registry";
 
 let folder: string;
@@ -15,7 +16,7 @@ let server: RunningRegistry;
 
 beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), "documents-"));
-    server = await startRegistry({ storage: join(folder, "storage") });
+    server = await startRegistry({ storage: join(folder, "storage"), address: `127.0.0.1:${await freePort()}` });
 });
 afterEach(async () => {
     await server?.stop();

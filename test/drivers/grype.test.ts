@@ -140,7 +140,7 @@ describe("grype against the organization's own advisories", () => {
     });
 
     it("refuses when grype (a stand-in) takes longer than allowed", async () => {
-        standIn(mkdtempSync(join(root, "stand-in-")), "grype", "exec sleep 60");
+        standIn(mkdtempSync(join(root, "stand-in-")), "grype", "exec sleep 600");
         await expect(scan({ ...images.vulnerable, timeoutMs: 300 })).rejects.toThrow(/no result within 0.3 s/);
     });
 });
@@ -294,9 +294,9 @@ describe("grype against the public database", () => {
 
     it("knows whether it can be reached, within the time given", async () => {
         publicDatabase(true);
-        expect(await scanners.publicDatabaseReachable({ timeoutMs: 3_000 })).toBe(true);
+        expect(await scanners.publicDatabaseReachable({ timeoutMs: 30_000 })).toBe(true);
         process.env.GRYPE_DB_UPDATE_URL = `${url}/elsewhere`;
-        expect(await scanners.publicDatabaseReachable({ timeoutMs: 3_000 })).toBe(true); // asked once per process
+        expect(await scanners.publicDatabaseReachable({ timeoutMs: 30_000 })).toBe(true); // asked once per process
         for (const unreachable of [`${url}/elsewhere`, "http://127.0.0.1:1/databases"]) {
             process.env.GRYPE_DB_UPDATE_URL = unreachable;
             vi.resetModules();
@@ -311,7 +311,7 @@ describe("grype against the public database", () => {
         process.env.GRYPE_DB_UPDATE_URL = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/databases`;
         const started = Date.now();
         expect(await scanners.publicDatabaseReachable({ timeoutMs: 500 })).toBe(false);
-        expect(Date.now() - started).toBeLessThan(4_000);
+        expect(Date.now() - started).toBeLessThan(20_000);
         silent.closeAllConnections();
         silent.close();
     });

@@ -65,7 +65,7 @@ it.each<[string, "truncate"[]]>([
         expect((await read.bytes(two.blob.digest))?.equals(two.bytes)).toBe(true);
         await read.close();
     },
-    5_000,
+    30_000,
 );
 
 /** A header with another text for its size, its sum right. */

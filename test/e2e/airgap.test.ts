@@ -127,7 +127,7 @@ describe("a machine room without internet", () => {
         writeFileSync(onprem.path("ca.pem"), ca);
         writeFileSync(onprem.path("client.pem"), certificate);
         writeFileSync(onprem.path("client-key.pem"), privateKey, { mode: 0o600 });
-    }, 120_000);
+    }, 300_000);
     afterAll(async () => {
         await onprem?.dispose();
         await collect?.dispose();

@@ -71,7 +71,7 @@ describe("a preview without credentials", () => {
             "vulnerabilities",
         ]);
         expect(existsSync(state)).toBe(false);
-    }, 60_000);
+    }, 300_000);
 
     it("refuses a look-up with its name, the reason and what to do", async () => {
         const fleet = { subnetIds: [SUBNETS[0]?.id], access: { mode: "ssm" } };
@@ -80,7 +80,7 @@ describe("a preview without credentials", () => {
         expect(errors.map(({ message }) => message).join("\n")).toMatch(
             /the function aws:ec2\/getSubnet:getSubnet can't be called: .*pulumi-resource-aws is not on PATH; use the Pulumi CLI/,
         );
-    }, 60_000);
+    }, 300_000);
 
     it("and an up makes nothing: it is refused where the program begins to need the plugin", async () => {
         const outcome = await engine("up");
@@ -88,7 +88,7 @@ describe("a preview without credentials", () => {
             expect.stringMatching(/^no provider for package "aws": .*; a preview needs none$/),
         ]);
         expect(created(outcome)).toEqual([]);
-    }, 60_000);
+    }, 300_000);
 });
 
 describe("bad settings", () => {
@@ -117,14 +117,14 @@ describe("bad settings", () => {
         ])
             expect(message).toContain(path);
         expect(steps.filter(({ urn }) => !urn.includes("::pulumi:pulumi:Stack::"))).toEqual([]);
-    }, 60_000);
+    }, 300_000);
 
     it("of a half are those that it has no use for, too", async () => {
         const { stderr } = await engine("preview", { role: "images", fleet: FLEET });
         expect(stderr).toContain("buildfleet:settings: 2 problems");
         expect(stderr).toContain("fleet: of no use to a stack with role: images");
         expect(stderr).toContain("fleetStack: missing");
-    }, 60_000);
+    }, 300_000);
 });
 
 describe("in two stacks", () => {
@@ -142,7 +142,7 @@ describe("in two stacks", () => {
         expect(preview.errors).toEqual([]);
         expect(created(preview).join()).not.toMatch(/ecr|kms|MultiPlatformImage/);
         expect(Object.keys(preview.outputs)).toEqual(expect.arrayContaining(["nodes", "client"]));
-    }, 60_000);
+    }, 300_000);
 
     it("the second builds on what the first hands on, and makes no machine", async () => {
         await builders.up();
@@ -157,7 +157,7 @@ describe("in two stacks", () => {
             ]),
         );
         expect(JSON.stringify(preview)).not.toContain("xyzzy");
-    }, 60_000);
+    }, 300_000);
 });
 
 describe("npm run preview -- --stack aws", () => {
@@ -178,5 +178,5 @@ describe("npm run preview -- --stack aws", () => {
         expect(report.changes?.create).toBeGreaterThan(40);
         expect(readdirSync(project).filter((name) => name.startsWith(".buildfleet"))).toEqual([".buildfleet-aws"]);
         expect(readdirSync(join(project, ".buildfleet-aws"))).toEqual(["passphrase"]);
-    }, 60_000);
+    }, 300_000);
 });

@@ -105,14 +105,14 @@ describe("bad settings of the local stack", () => {
             for (const problem of problems) expect(message).toContain(problem);
             await expectNothingDone(stack, before, run);
         },
-        30_000,
+        300_000,
     );
 
     it("name a program that there is", async () => {
         const run = await stack.run("up", {}, ["--config", "buildfleet:program=moon"]);
         expect(run.stderr).toContain('"moon" is not a program');
         await expectNothingDone(stack, before, run);
-    }, 30_000);
+    }, 300_000);
 });
 
 describe("bad arguments of an image in somebody's own program", () => {
@@ -152,5 +152,5 @@ new buildfleet.MultiPlatformImage("app", {
             expect(run.stderr).toContain(`${path}: `);
         expect(run.steps.filter(({ urn }) => urn.includes("MultiPlatformImage"))).toEqual([]);
         expect(files(stack).filter((path) => !before.includes(path))).toEqual([]);
-    }, 30_000);
+    }, 300_000);
 });

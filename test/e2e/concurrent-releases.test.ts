@@ -72,7 +72,7 @@ describe("two stacks that release to one repository at the same time", () => {
         const { outputs } = await shared.up({ port: await freePort() });
         repository = `${outputs.address}/team/app`;
         common = { shared: shared.folder, nodes: outputs.nodes, repository };
-    }, 120_000);
+    }, 300_000);
     afterAll(async () => {
         await Promise.all(sides.map((side) => stacks[side].dispose()));
         await shared.dispose();
@@ -136,7 +136,7 @@ describe("two stacks that release to one repository at the same time", () => {
                     }
                 }
         });
-    }, 60_000);
+    }, 300_000);
 
     it("verify with cosign, each with its own key", async () => {
         for (const round of [0, ROUNDS - 2, ROUNDS - 1])
@@ -150,7 +150,7 @@ describe("two stacks that release to one repository at the same time", () => {
                 const results = await Promise.all(checks);
                 expect(results.map(({ exitCode, stderr }) => (exitCode === 0 ? "" : stderr)).join("")).toBe("");
             }
-    }, 120_000);
+    }, 300_000);
 
     it("leave each tag where its own stack put it", async () => {
         const view = new RepositoryView(repository);

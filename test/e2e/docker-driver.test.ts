@@ -53,7 +53,7 @@ describe("a fleet of Docker daemons", () => {
         writeAdvisories(stack.path("advisories"), [
             { id: "BF-2026-0001", severity: "high", package: "openssl", affected: "< 3.0.2", fixed: "3.0.2" },
         ]);
-    }, 120_000);
+    }, 300_000);
     afterAll(async () => {
         await stack?.dispose();
         await dockerd?.stop();
@@ -73,7 +73,7 @@ describe("a fleet of Docker daemons", () => {
         const run = await stack.run("preview", settings);
         expect(run.exitCode).toBe(0);
         expect(await dockerd.containers()).toEqual([]);
-    }, 60_000);
+    }, 300_000);
 
     it("releases an image that BuildKit in a container built, with BuildKit's image from the private registry", async () => {
         released = await stack.up(settings);
@@ -88,7 +88,7 @@ describe("a fleet of Docker daemons", () => {
         expect((await dockerd.container(CONTAINER))?.Config.Image).toBe(settings.image);
         expect(dockerd.docker("exec", CONTAINER, "buildctl", "debug", "histories")).toContain("COMPLETE");
         expect((await stack.up(settings)).did).toEqual([]);
-    }, 120_000);
+    }, 300_000);
 
     it("mends a container that is gone, and rebuilds nothing", async () => {
         await dockerd.remove(CONTAINER);
@@ -96,7 +96,7 @@ describe("a fleet of Docker daemons", () => {
         expect(run.did).toEqual(expect.arrayContaining([`update app-builder-linux-${native}`]));
         expect(run.did.every((step) => step.startsWith("update app-builder-"))).toBe(true);
         expect(run.outputs.digest).toBe(released.outputs.digest);
-    }, 60_000);
+    }, 300_000);
 
     it("builds on in a container with other limits", async () => {
         appendFileSync(stack.path("app/hello.txt"), "changed\n");
@@ -104,12 +104,12 @@ describe("a fleet of Docker daemons", () => {
         expect(run.outputs.digest).not.toBe(released.outputs.digest);
         expect(await tagged()).toBe(run.outputs.digest);
         expect((await dockerd.container(CONTAINER))?.HostConfig.Memory).toBe(2 ** 31);
-    }, 120_000);
+    }, 300_000);
 
     it("leaves nothing on the host when it is destroyed", async () => {
         const run = await stack.run("destroy", settings);
         expect(run.exitCode).toBe(0);
         expect(await dockerd.containers()).toEqual([]);
         expect(await dockerd.volumes()).toEqual([]);
-    }, 60_000);
+    }, 300_000);
 });

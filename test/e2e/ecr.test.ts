@@ -143,25 +143,25 @@ describe("a stack that releases to ECR", () => {
         expect(found).toEqual([`${stack.path("docker/config.json")}: credentials`]);
         expect(files).toBeGreaterThan(100);
         expect(secretsIn(registry.log(), secrets)).toEqual([]);
-    }, 60_000);
+    }, 300_000);
 
     it("changes nothing on the next up", async () => {
         const asked = tokens.asked;
         expect((await run("up")).did).toEqual([]);
         expect(tokens.asked).toBe(asked);
-    }, 120_000);
+    }, 300_000);
 
     it("refuses a connection that hides its ecr in an output, and says how it is given", async () => {
         const refused = await stack.run("preview", { registry: registry.registry, whole: true });
         expect(refused.exitCode).not.toBe(0);
         expect(refused.stderr).toContain('connection: { ecr: { region: stack.requireOutput("region") } }');
-    }, 120_000);
+    }, 300_000);
 
     it("looks at a key that is an output as soon as it is known", async () => {
         const refused = await stack.run("preview", { registry: registry.registry, key: "aws:///alias/images" });
         expect(refused.exitCode).not.toBe(0);
         expect(refused.stderr).toContain('sign.key: "aws://" is not a KMS this library knows');
-    }, 120_000);
+    }, 300_000);
 
     it("renews a token that is half used, and builds nothing for it", async () => {
         age(7);
@@ -173,7 +173,7 @@ describe("a stack that releases to ECR", () => {
         expect(again.did).toEqual(["update app-login"]);
         expect(again.outputs.ref).toBe(first.outputs.ref);
         expect(dockerConfig().auths[registry.registry]).toEqual(entry(NEXT_TOKEN));
-    }, 120_000);
+    }, 300_000);
 
     it("logs in on another runner, and builds what changed there with the new login", async () => {
         rmSync(stack.path("docker"), { recursive: true });
@@ -196,5 +196,5 @@ describe("a stack that releases to ECR", () => {
         expect(dockerConfig()).toEqual({ auths: { "ghcr.io": other } });
         expect(await view(NEXT_TOKEN).tags()).toContain("stable");
         expect(existsSync(stack.path("cache/logins")) && readdirSync(stack.path("cache/logins"))).toEqual([]);
-    }, 120_000);
+    }, 300_000);
 });

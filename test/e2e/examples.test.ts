@@ -17,7 +17,7 @@ describe("examples/aws", () => {
 
     it("is what the compiler takes", async () => {
         expect(await example.typeProblems()).toBe("");
-    }, 120_000);
+    }, 300_000);
 
     it("previews without credentials: builders, repository, key and image", async () => {
         const preview = await example.preview("dev");
@@ -34,7 +34,7 @@ describe("examples/aws", () => {
         );
         expect(declared.filter((line) => line.startsWith("BuildxBuilder "))).toHaveLength(2);
         expect(Object.keys(preview.outputs).sort()).toEqual(["cost", "ref"]);
-    }, 60_000);
+    }, 300_000);
 });
 
 describe("examples/aws-split", () => {
@@ -66,7 +66,7 @@ describe("examples/aws-split", () => {
         expect(kinds(created(preview))).toEqual(expect.arrayContaining(["buildfleet:aws:Ec2Fleet", "aws:kms/key:Key"]));
         expect(created(preview).join()).not.toMatch(/ecr|MultiPlatformImage/);
         expect(Object.keys(preview.outputs).sort()).toEqual(["client", "nodes", "signingKey"]);
-    }, 60_000);
+    }, 300_000);
 
     it("the other half builds on them, and says so where they were not made yet", async () => {
         const early = await images.preview("prod", deployed.path("state"));
@@ -82,7 +82,7 @@ describe("examples/aws-split", () => {
         );
         expect(created(preview).join()).not.toMatch(/aws:ec2|aws:kms/);
         expect(JSON.stringify(preview)).not.toContain("xyzzy");
-    }, 90_000);
+    }, 300_000);
 });
 
 describe("examples/github-actions", () => {
@@ -164,7 +164,7 @@ describe("examples/github-actions", () => {
             "aws:iam/role:Role release",
             "aws:iam/rolePolicy:RolePolicy release",
         ]);
-    }, 120_000);
+    }, 300_000);
 });
 
 describe("examples/onprem and examples/airgap", () => {
@@ -179,7 +179,7 @@ describe("examples/onprem and examples/airgap", () => {
 
     it("are what the compiler takes", async () => {
         for (const example of [onprem, collect, load]) expect(await example.typeProblems()).toBe("");
-    }, 120_000);
+    }, 300_000);
 
     it("a machine room previews without a host: a registry, a builder on each host, and the image", async () => {
         const secret = { "onprem:registryPassword": "a password of the room" };
@@ -195,7 +195,7 @@ describe("examples/onprem and examples/airgap", () => {
             ]),
         );
         expect(Object.keys(preview.outputs).sort()).toEqual(["platforms", "ref"]);
-    }, 60_000);
+    }, 300_000);
 
     it("one side of the air gap writes what the other builds with", async () => {
         const [outside, inside] = [await collect.preview("world"), await load.preview("room")];
@@ -204,5 +204,5 @@ describe("examples/onprem and examples/airgap", () => {
         expect(created(inside)).toEqual(
             expect.arrayContaining(["ImageMirror load", "buildfleet:index:MultiPlatformImage app"]),
         );
-    }, 90_000);
+    }, 300_000);
 });

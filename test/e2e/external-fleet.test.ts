@@ -44,7 +44,7 @@ beforeAll(async () => {
     hosts = { one, two };
     access.trust(one.host.address, two.host.address);
     client = await access.client();
-}, 60_000);
+}, 300_000);
 afterAll(async () => {
     await Promise.all(stacks.map((stack) => stack.dispose()));
     await Promise.all([hosts?.one.stop(), hosts?.two.stop()]);
@@ -115,11 +115,11 @@ describe("hosts that somebody else runs", () => {
         expect(platforms[foreign].durationMs).toBeGreaterThan(0);
         expect(await digestOf("stable", "team/app")).toBe(digest);
         expect(ref).toBe(`${registry.registry}/team/app@${digest}`);
-    }, 90_000);
+    }, 300_000);
 
     it("are left alone by a second up", async () => {
         expect((await stack.up(settings("allow"))).did).toEqual([]);
-    }, 60_000);
+    }, 300_000);
 });
 
 describe("a cable that is cut during a build", () => {

@@ -58,7 +58,7 @@ describe("a runner that lost what it kept", () => {
             readdirSync(stack.path("buildx/instances")).find((name) => name.includes(`linux-${ending}`)) ?? "";
         builders = { amd64: named("amd64"), arm64: named("arm64") };
         await expectRegistered();
-    }, 120_000);
+    }, 300_000);
     afterAll(() => stack.dispose());
 
     const lost: [string, () => void, readonly Architecture[]][] = [
@@ -85,7 +85,7 @@ describe("a runner that lost what it kept", () => {
             await expectRegistered();
             expect(await state()).toEqual(released);
         },
-        60_000,
+        300_000,
     );
 
     function cutShort({ path, text }: { path: string; text: string }) {
@@ -100,7 +100,7 @@ describe("a runner that lost what it kept", () => {
     it("has nothing left to mend then", async () => {
         expect((await stack.run("preview", settings)).did).toEqual([]);
         expect((await stack.up(settings)).did).toEqual([]);
-    }, 120_000);
+    }, 300_000);
 
     it.each([
         ["a node", ".buildfleet/fleet/builders/arm64", "builders-arm64"],
@@ -124,7 +124,7 @@ describe("a runner that lost what it kept", () => {
             expect(await state()).toEqual(released);
             expect((await stack.up(settings)).did).toEqual([]);
         },
-        90_000,
+        300_000,
     );
 
     it("is left without process, store entry and certificate by destroy, and keeps the images' bytes", async () => {
@@ -138,5 +138,5 @@ describe("a runner that lost what it kept", () => {
         expect(ARCHITECTURES.map((architecture) => existsSync(certificates(architecture)))).toEqual([false, false]);
         expect(readdirSync(stack.path(".buildfleet/registry"))).not.toEqual([]);
         expect(readFileSync(stack.path("Pulumi.yaml"), "utf8")).toContain("e2e");
-    }, 120_000);
+    }, 300_000);
 });

@@ -54,7 +54,7 @@ describe("a closed gate", () => {
         await machines.start();
         stack = machines.imageStack();
         released = (await stack.up(merged({}))).outputs.digest;
-    }, 120_000);
+    }, 300_000);
     afterAll(async () => {
         await stack?.dispose();
         await machines.dispose();

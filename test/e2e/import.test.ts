@@ -67,7 +67,7 @@ describe("a program of another team", () => {
         const second = await engine("up");
         expect(second.steps.filter(({ op }) => op !== "same")).toEqual([]);
         expect(second.outputs).toEqual(first.outputs);
-    }, 60_000);
+    }, 300_000);
 
     describe("the part for AWS", () => {
         const provider = join(folder, "node_modules/@pulumi/aws");
@@ -100,5 +100,5 @@ describe("a program of another team", () => {
     it("is taken down by what it installed", async () => {
         const { result, changes } = await engine("destroy");
         expect([result, changes.same]).toEqual(["succeeded", 0]);
-    }, 60_000);
+    }, 300_000);
 });

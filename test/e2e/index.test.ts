@@ -42,7 +42,7 @@ describe("the index of a release", () => {
         released = await stack.up(settings);
         [name = ""] = released.outputs.ref.split("@");
         repository = new RepositoryView(name);
-    }, 120_000);
+    }, 300_000);
     afterAll(() => stack.dispose());
 
     const digest = (): string => released.outputs.digest;
@@ -194,7 +194,7 @@ describe("the index of a release", () => {
         const mended = await stack.up(settings);
         expect(mended.did).toEqual(["update app-export-out-root"]);
         expect(mended.outputs.exports).toEqual([archive, root]);
-    }, 120_000);
+    }, 300_000);
 
     it("is made of children whose steps ran on the node that the outputs name, and on no other", async () => {
         const nodes: FleetNode[] = released.outputs.nodes;

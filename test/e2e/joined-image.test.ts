@@ -91,7 +91,7 @@ describe("images built elsewhere, joined", () => {
                 "spoken-list": { images: spoken("docker"), format: "docker", tags: ["stable"] },
             };
             run = await stack.up(settings(joined));
-        }, 120_000);
+        }, 300_000);
 
         it.each(["oci", "list", "oci-of-docker", "spoken-oci", "spoken-list"])(
             "is the same for docker, skopeo and buildx: %s",
@@ -173,5 +173,5 @@ describe("images built elsewhere, joined", () => {
         expect(refused.exitCode).toBe(1);
         expect(refused.stderr).toContain("the image is for linux/s390x; expected one for linux/riscv64, as declared");
         expect(await view(moved, "signed").manifestText("stable")).toBe(at);
-    }, 120_000);
+    }, 300_000);
 });

@@ -52,7 +52,7 @@ describe("an up that is killed", () => {
         })().catch((error) => {
             blind = error;
         });
-    }, 120_000);
+    }, 300_000);
     afterAll(async () => {
         watching = false;
         await watcher;

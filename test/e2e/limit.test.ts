@@ -101,12 +101,12 @@ describe(`a node with a limit of ${LIMIT} builds`, () => {
         expect(seen.ended).toBe(2 * EACH);
         expect(seen.most).toBe(LIMIT);
         seen.close();
-    }, 120_000);
+    }, 300_000);
 
     it("is no change for either program afterwards", async () => {
         const again = await Promise.all(stacks.map((stack) => stack.up(settingsOf(stack, EACH))));
         expect(again.flatMap(({ did }) => did)).toEqual([]);
-    }, 60_000);
+    }, 300_000);
 
     it("has its places back from a program that was killed", async () => {
         gate.shut();
@@ -118,5 +118,5 @@ describe(`a node with a limit of ${LIMIT} builds`, () => {
         gate.stayOpen();
         const right = start(stacks[1] as TestStack, LIMIT, "after");
         expect(await right.ended, right.stderr).toBe(0);
-    }, 120_000);
+    }, 300_000);
 });

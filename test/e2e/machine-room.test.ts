@@ -78,7 +78,7 @@ beforeAll(async () => {
         scan: { advisories: "advisories" },
     };
     bare = hosts.map((host) => host.trace());
-}, 120_000);
+}, 300_000);
 afterAll(async () => {
     await stack?.dispose();
     await Promise.all((hosts ?? []).map((host) => host.close()));
@@ -128,7 +128,7 @@ describe("two bare hosts of a machine room", () => {
 
     it("have nothing to do the second time", async () => {
         expect((await stack.up(settings)).did).toEqual([]);
-    }, 120_000);
+    }, 300_000);
 
     it("are mended where somebody changed them, and nothing is built anew", async () => {
         hosts[0].shell("systemctl stop buildfleet-registry-registry buildfleet-prune.timer");
@@ -151,12 +151,12 @@ describe("two bare hosts of a machine room", () => {
             /is managed by e2e\/test\/registry, and this is e2e\/other\/registry; nothing was changed/,
         );
         expect(await released("1.4.2")).toBe(outputs.digest);
-    }, 120_000);
+    }, 300_000);
 
     it("are bare again after `destroy`, but for the images", async () => {
         const run = await stack.run("destroy", settings);
         expect(run.errors).toEqual([]);
         expect(left(0)).toEqual([...ACCOUNTS, STORAGE]);
         expect(left(1)).toEqual([]);
-    }, 120_000);
+    }, 300_000);
 });

@@ -26,7 +26,7 @@ describe("native or refused", () => {
         await machines.start();
         stack = machines.imageStack();
         released = await stack.up();
-    }, 120_000);
+    }, 300_000);
     afterAll(async () => {
         await stack?.dispose();
         await machines.dispose();
@@ -44,7 +44,7 @@ describe("native or refused", () => {
         expect(refusal(run)).toContain('write emulation: "allow"');
         expect(await traces()).toEqual(before);
         expect(before.stable).toBe(released.outputs.digest);
-    }, 30_000);
+    }, 300_000);
 
     it("names the node that does not answer, quickly, and builds nothing, not even for the platform that could be", async () => {
         const before = await traces();
@@ -59,7 +59,7 @@ describe("native or refused", () => {
         expect(run.did.filter((step) => !step.includes("builder"))).toEqual([]);
         await machines.restart();
         expect(await traces()).toEqual(before);
-    }, 60_000);
+    }, 300_000);
 
     it("refuses the same way with the only node of the machine's own architecture stopped", async () => {
         await machines.stopNode(native);
@@ -74,7 +74,7 @@ describe("native or refused", () => {
         expect(refusal(run)).toContain("start one of these nodes or add another");
         await machines.restart();
         expect((await machines.tagged("stable")).stable).toBe(released.outputs.digest);
-    }, 60_000);
+    }, 300_000);
 
     it("says which platforms the fleet has where none is declared", async () => {
         const run = await stack.run("up", { nodes: machines.nodes.filter(({ name }) => name === native) });
@@ -82,7 +82,7 @@ describe("native or refused", () => {
         expect(refusal(run)).toContain(
             `no node of the fleet declares linux/${foreign}; it has ${native} (linux/${native})`,
         );
-    }, 30_000);
+    }, 300_000);
 });
 
 describe("two nodes of one architecture", () => {
@@ -99,7 +99,7 @@ describe("two nodes of one architecture", () => {
         await machines.start({ fleet: { nodes: { "linux/arm64": 2 } } });
         stack = machines.imageStack();
         first = await stack.up();
-    }, 120_000);
+    }, 300_000);
     afterAll(async () => {
         for (const socket of open) socket.destroy();
         silent.close();
@@ -126,7 +126,7 @@ describe("two nodes of one architecture", () => {
         back = await stack.up();
         expect(back.did).toEqual(["update app-builder-linux-arm64"]);
         expect(back.outputs.digest).toBe(rebuilt.outputs.digest);
-    }, 90_000);
+    }, 300_000);
 
     it("waits once, and not long, for a node that accepts and never answers", async () => {
         const address = silent.address();
@@ -140,5 +140,5 @@ describe("two nodes of one architecture", () => {
         // The diff waited the probe's 3 s; the update after it does not ask again.
         expect(open.size - asked).toBe(1);
         expect(run.durationMs - back.durationMs).toBeLessThan(20_000);
-    }, 60_000);
+    }, 300_000);
 });

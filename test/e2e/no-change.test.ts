@@ -72,7 +72,7 @@ describe("no change, no work", () => {
         expect(second.changes).toMatchObject({ create: 0, update: 0, delete: 0, replace: 0 });
         expect(second.outputs).toEqual(first.outputs);
         expect([await attached(first), await counts()]).toEqual(before);
-    }, 120_000);
+    }, 300_000);
 
     it("only promotes when only the tags change", async () => {
         const before = [await attached(first), await counts()];
@@ -86,7 +86,7 @@ describe("no change, no work", () => {
             index,
         ]);
         expect([await attached(first), await counts()]).toEqual(before);
-    }, 120_000);
+    }, 300_000);
 
     it("rebuilds both platforms for one changed line, and everything after follows exactly once", async () => {
         const before = await counts();
@@ -109,7 +109,7 @@ describe("no change, no work", () => {
         const released = await repository.manifestText(last.outputs.digest);
         expect(await repository.manifestText("stable")).toBe(released);
         expect(await repository.manifestText("edge")).toBe(released);
-    }, 120_000);
+    }, 300_000);
 
     it("signs nothing a second time when the line goes and the same digests come back", async () => {
         const [before, later] = [await attached(first), await attached(last)];
@@ -121,5 +121,5 @@ describe("no change, no work", () => {
         expect(await attached(first)).toEqual(before);
         expect(await attached(last)).toEqual(later);
         expect((await upAsPreviewed()).did).toEqual([]);
-    }, 120_000);
+    }, 300_000);
 });

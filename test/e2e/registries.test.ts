@@ -208,5 +208,5 @@ describe("a machine room's registries", () => {
             await skopeo(kind("htpasswd"), "list-tags", `docker://${repositoryOf(kind("htpasswd"), "team/app")}`),
         );
         expect(Tags).toContain("1.4.2");
-    }, 120_000);
+    }, 300_000);
 });

@@ -169,7 +169,7 @@ describe("secrets", () => {
         await run("refresh");
         expect(released.outputs).toMatchObject({ password: "[secret]" });
         expect(secretsIn(printed.join("\n"), secrets)).toEqual([]);
-    }, 120_000);
+    }, 300_000);
 
     it("are in no file in the clear: state, logs, caches, buildx store, image layers", () => {
         // The registry's storage and log, and the nodes' caches and logs, lie below the folder, too.
@@ -181,7 +181,7 @@ describe("secrets", () => {
             .map((entry) => readFileSync(join(entry.parentPath, entry.name), "utf8"));
         expect(inState.join("")).toContain("ciphertext");
         expect(secretsIn(registry.log(), secrets)).toEqual([]);
-    }, 60_000);
+    }, 300_000);
 
     it("are not in the environment of what lives on", () => {
         for (const node of ["amd64", "arm64"]) {
@@ -199,7 +199,7 @@ describe("secrets", () => {
         expect(secretsIn(printed.join("\n"), secrets)).toEqual([]);
         expect(secretsIn(recorder.text(), secrets)).toEqual([]);
         expect(secretsInFiles(folder, secrets).found).toEqual([]);
-    }, 120_000);
+    }, 300_000);
 
     it("are taken out of the log of a build that prints one and fails", async () => {
         replaceStep('RUN --mount=type=secret,id=token ["/app", "--print-and-fail", "/run/secrets/token"]');
@@ -208,5 +208,5 @@ describe("secrets", () => {
         expect(failed.stderr).toContain("it is [secret]");
         expect(secretsIn(printed.join("\n"), secrets)).toEqual([]);
         expect(secretsIn(recorder.text(), secrets)).toEqual([]);
-    }, 120_000);
+    }, 300_000);
 });

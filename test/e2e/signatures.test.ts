@@ -43,7 +43,7 @@ describe("the signatures of a release", () => {
         released = await stack.up(settings);
         [repository = ""] = released.outputs.ref.split("@");
         publicKey = released.outputs.signature.publicKey;
-    }, 120_000);
+    }, 300_000);
     afterAll(() => stack.dispose());
 
     const children = (): string[] => Object.values<{ digest: string }>(released.outputs.platforms).map((p) => p.digest);
@@ -98,7 +98,7 @@ describe("the signatures of a release", () => {
                 expectAbout(predicateType, statement.predicate, digest);
             }
         }
-    }, 60_000);
+    }, 300_000);
 
     /** Each statement is about this platform's image, not merely attached to it. */
     function expectAbout(predicateType: string, predicate: Record<string, never>, digest: string) {
@@ -135,7 +135,7 @@ describe("the signatures of a release", () => {
         expect((await cosignVerify(`${repository}@${child}`, publicKey)).exitCode).toBe(0);
         expect((await stack.run("refresh", settings)).changes).toMatchObject({ update: 0, delete: 0 });
         expect((await stack.up(settings)).did).toEqual([]);
-    }, 120_000);
+    }, 300_000);
 
     it("do not verify with another key, neither for cosign nor for us", async () => {
         for (const digest of [released.outputs.digest, ...children()]) {

@@ -45,7 +45,7 @@ beforeAll(async () => {
     const secure = crypter.encrypt("s3cret-canary");
     const settings = `encryptionsalt: ${SALT}\nconfig:\n  recorded:password:\n    secure: ${secure}\n`;
     writeFileSync(join(work, "stack/Pulumi.rec.yaml"), settings);
-}, 60_000);
+}, 300_000);
 
 afterAll(() => {
     rmSync(work, { recursive: true, force: true });
@@ -258,4 +258,4 @@ it("goes the whole way on its own states, and deletes in the recorded order", as
         }
     }
     expect(readFileSync(join(stateDir, "stacks/recorded/rec.json"), "utf8")).not.toContain("s3cret-canary");
-}, 60_000);
+}, 180_000);

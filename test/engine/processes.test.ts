@@ -125,7 +125,7 @@ describe("the engine's end", () => {
         expect([daemon, ...own].every(alive)).toBe(true);
         engine.process.kill("SIGKILL");
         await engine.finished;
-        await until(() => !own.some(alive), "program, provider and its child are gone", 1000);
+        await until(() => !own.some(alive), "program, provider and its child are gone");
         expect(alive(daemon)).toBe(true);
         expect(dynamicNames()).toEqual(["a"]);
         expect(work.state().deployment.pending_operations).toMatchObject([
@@ -155,7 +155,7 @@ describe("the engine's end", () => {
         expect(JSON.parse(stdout).errors).toEqual([{ urn: "", message: "cancelled" }]);
         expect(dynamicNames()).toEqual(["a", "b"]);
         expect(work.state().deployment).not.toHaveProperty("pending_operations");
-        await until(() => !alive(note("provider")), "the provider has ended", 1000);
+        await until(() => !alive(note("provider")), "the provider has ended");
     });
 
     it("is not held up by a daemon that kept the program's output open", async () => {

@@ -89,7 +89,7 @@ describe("the rules on who imports whom", () => {
         for (const file of ["tsconfig.json", ".dependency-cruiser.cjs"])
             cpSync(join(CHECKOUT, file), join(folder, file));
         violations = cruise(folder);
-    }, 60_000);
+    }, 300_000);
     afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
     it.each(BREACHES)("%s: %s", (file, _line, rule) => {

@@ -151,14 +151,14 @@ describe("a node that is reached by ssh", () => {
         try {
             const { message, seconds } = await failure(`ssh://root@${bare.address}`);
             expect(message).toMatch(/ssh exited with 255: .*(timed out|No route to host)/);
-            expect(seconds).toBeLessThan(8);
+            expect(seconds).toBeLessThan(20);
             const again = Date.now();
             await expect(register(nodes)).rejects.toThrow("no node can build");
-            expect(Date.now() - again).toBeLessThan(1_000);
+            expect(Date.now() - again).toBeLessThan(3_000);
         } finally {
             bare.mend();
         }
-    }, 30_000);
+    }, 300_000);
 });
 
 describe("a node's platforms", () => {
@@ -216,7 +216,7 @@ describe("a relay", () => {
     it("ends what still runs when it is closed", async () => {
         // It accepts, and says nothing: as a host that hangs.
         access.tool("docker", `echo "$$" > ${access.folder}/pid\nexec sleep 600`);
-        await expect(probe({ endpoint: "docker-container://hangs" }, 1_000)).rejects.toThrow("no answer within 1 s");
+        await expect(probe({ endpoint: "docker-container://hangs" }, 5_000)).rejects.toThrow("no answer within 5 s");
         expect(existsSync(`/proc/${readFileSync(join(access.folder, "pid"), "utf8").trim()}`)).toBe(false);
     });
 

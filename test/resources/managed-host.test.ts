@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { probe } from "../../drivers/buildkit";
 import { listenToProgress } from "../../drivers/progress";
 import { type Inputs, operations } from "../../resources/managed-host/operations";
+import { kill } from "../support/kills";
 import { ManagedRoom } from "../support/managed-room";
 import type { SystemdRoom } from "../support/systemd-room";
 
@@ -23,7 +24,7 @@ beforeAll(async () => {
     room.shell(NEIGHBOURS);
     await wait(500);
     bare = room.trace();
-}, 120_000);
+}, 300_000);
 
 afterAll(() => machine.close());
 
@@ -174,7 +175,7 @@ describe("a change", () => {
         const update = operations.update("", state, wanted);
         const failed = expect(update).rejects.toThrow(/builder@/);
         await refusesNewBuilds();
-        for (const pid of room.sshServers()) process.kill(pid, "SIGKILL");
+        for (const pid of room.sshServers()) kill(pid);
         await failed;
         gate.open();
         await build.result;

@@ -16,7 +16,7 @@ beforeAll(async () => {
     first = await machine.inputs("first");
     second = await machine.inputs("second", { instance: "second", port: 8373, bridgeSubnet: "10.198.0.0/16" });
     bare = machine.room.trace();
-}, 120_000);
+}, 300_000);
 afterAll(() => machine.close());
 
 const create = async (inputs: Inputs) => {

@@ -12,7 +12,7 @@ let bare: string;
 beforeAll(async () => {
     await machine.open();
     bare = machine.room.trace();
-}, 120_000);
+}, 300_000);
 afterEach(() => expect(machine.room.trace()).toBe(bare));
 afterAll(() => machine.close());
 
@@ -53,7 +53,7 @@ describe("two stacks that come to a bare machine at once", () => {
         await operations.delete("", { ...state, ...loser });
         expect(await machine.answer(winner)).toBeDefined();
         await operations.delete("", state);
-    }, 120_000);
+    }, 300_000);
 
     test.each([
         ["port", { bridgeSubnet: "10.198.0.0/16", port: 8373 }, { bridgeSubnet: "10.197.0.0/16", port: 8373 }],
@@ -71,7 +71,7 @@ describe("two stacks that come to a bare machine at once", () => {
             expect(await machine.answer(winner)).toBeDefined();
             await operations.delete("", state);
         },
-        120_000,
+        300_000,
     );
 });
 
@@ -88,4 +88,4 @@ test("a removal that had to wait leaves a builder that somebody else manages by 
     await removal;
     expect(await machine.answer(inputs)).toBeDefined();
     await operations.delete("", { ...outs, owner: "tests/next/room/1" });
-}, 120_000);
+}, 300_000);

@@ -26,7 +26,7 @@ beforeAll(async () => {
     await machine.network.serve((_request, response) => response.end("token"), METADATA_ADDRESS, 80);
     inputs = await machine.inputs("less", { instance: "less", port: 8373, rootless: true });
     bare = `${trace()}${users()}`;
-}, 120_000);
+}, 300_000);
 afterAll(() => machine.close());
 
 describe("a builder without root", () => {

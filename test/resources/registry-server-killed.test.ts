@@ -194,5 +194,5 @@ describe("a change that is killed", () => {
         expect(await shell(`ls /etc/systemd/system | grep buildfleet; ls -d /etc/buildfleet* /opt/buildfleet*`)).toBe(
             "",
         );
-    }, 120_000);
+    }, 300_000);
 });

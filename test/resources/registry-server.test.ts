@@ -215,7 +215,7 @@ describe("a registry on plain HTTP", () => {
         }
         state = (await operations.update("", state, inputs())).outs;
         expect(await diff(state, inputs())).toBe(false);
-    }, 120_000);
+    }, 300_000);
 
     it.each([
         [

@@ -195,7 +195,7 @@ describe("verification", () => {
                 expect(error.message).toMatch(said);
                 expect(error.message).not.toContain("no signatures found");
             },
-            60_000,
+            300_000,
         );
     });
 });

@@ -11,6 +11,7 @@ import {
     writeFileSync,
 } from "node:fs";
 import { basename, join } from "node:path";
+import { removedSoon } from "./files";
 import { generateKeys, type HostKeys } from "./ssh-keys";
 
 /** What a command left. */
@@ -140,18 +141,6 @@ async function until(isTrue: () => boolean, withinMs = 30_000): Promise<void> {
     while (!isTrue()) {
         if (Date.now() > end) throw new Error("the host's systemd did not come up, or down");
         await new Promise((done) => setTimeout(done, 20));
-    }
-}
-
-/** A host's mounts and control groups go with its last process, which the kernel takes a moment for. */
-export async function removedSoon(remove: () => void): Promise<void> {
-    for (let tries = 0; ; tries++) {
-        try {
-            return remove();
-        } catch (error) {
-            if (tries === 50) throw error;
-            await new Promise((done) => setTimeout(done, 100));
-        }
     }
 }
 

@@ -21,3 +21,15 @@ export function filesBelow(folder: string, depth = Number.POSITIVE_INFINITY): st
         return entry.isFile() ? [path] : [];
     });
 }
+
+/** Removes what belonged to a namespace: its mounts and control groups go with its last process, which the kernel takes a moment for. */
+export async function removedSoon(remove: () => void): Promise<void> {
+    for (let tries = 0; ; tries++) {
+        try {
+            return remove();
+        } catch (error) {
+            if (tries === 50) throw error;
+            await new Promise((done) => setTimeout(done, 100));
+        }
+    }
+}

@@ -4,7 +4,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync
 import { basename, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import type { SshTarget } from "../../core/ssh-target";
-import { removedSoon, removeGroups } from "./bare-host";
+import { removeGroups } from "./bare-host";
+import { removedSoon } from "./files";
 import { machineTrace } from "./machine-trace";
 import type { GuestNetwork } from "./vm/network";
 
@@ -44,7 +45,7 @@ export class SystemdRoom {
         }
         this.pid = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
         // SSH answers before the boot's last units have ended.
-        this.shell("systemctl is-system-running --wait || true");
+        this.shell("timeout 30 systemctl is-system-running --wait || true");
         return this;
     }
 
@@ -77,7 +78,7 @@ export class SystemdRoom {
         const namespace = (pid: string) => readlinkSync(`/proc/${pid}/ns/pid`);
         const own = namespace(this.pid);
         const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-        return pids.filter((pid) => isConnection(pid) && namespace(pid) === own).map(Number);
+        return pids.filter((pid) => isConnection(pid, () => namespace(pid) === own)).map(Number);
     }
 
     /** All that can be told of the machine: files that are not this machine's own, units, network, the kernel's settings. */
@@ -114,10 +115,10 @@ done
 exec "$@"
 `;
 
-function isConnection(pid: string): boolean {
+function isConnection(pid: string, isOurs: () => boolean): boolean {
     try {
         // What sshd calls itself once somebody has logged in.
-        return /^sshd: builder/.test(readFileSync(`/proc/${pid}/cmdline`, "utf8"));
+        return /^sshd: builder/.test(readFileSync(`/proc/${pid}/cmdline`, "utf8")) && isOurs();
     } catch {
         return false;
     }
